@@ -1,0 +1,87 @@
+package rotate
+
+import "time"
+
+// Effect is one kind of external effect.
+type Effect string
+
+// The effects.
+const (
+	EffectClaim   Effect = "claim"
+	EffectDate    Effect = "date"
+	EffectMint    Effect = "mint"
+	EffectProve   Effect = "prove"
+	EffectPublish Effect = "publish"
+	EffectProbe   Effect = "probe"
+	EffectRevoke  Effect = "revoke"
+	EffectMark    Effect = "mark"   // adoption or hold written into the first sink
+	EffectSurvey  Effect = "survey" // a deep survey
+)
+
+// Effects lists every effect.
+func Effects() []Effect {
+	return []Effect{EffectClaim, EffectDate, EffectMint, EffectProve, EffectPublish, EffectProbe, EffectRevoke, EffectMark, EffectSurvey}
+}
+
+// EventKind is the closed set of things that happen to a credential.
+type EventKind string
+
+// The events.
+const (
+	EventEffect       EventKind = "effect" // an effect was tried: Effect, Result
+	EventStarted      EventKind = "rotation_started"
+	EventPromoted     EventKind = "rotation_promoted" // every sink serves the new key
+	EventFinished     EventKind = "rotation_finished" // the old key is retired
+	EventAborted      EventKind = "rotation_aborted"
+	EventKeyLost      EventKind = "key_lost" // a minted key is in no memory and no sink
+	EventKeyDead      EventKind = "key_dead"
+	EventKeyRevived   EventKind = "key_revived"
+	EventDrift        EventKind = "drift"
+	EventDriftCleared EventKind = "drift_cleared"
+	EventOrphan       EventKind = "orphan"
+	EventAdopted      EventKind = "adopted"
+	EventRebuilt      EventKind = "rebuilt"
+	EventHeld         EventKind = "held"
+	EventResumed      EventKind = "resumed"
+	EventRequested    EventKind = "requested"
+	EventRefused      EventKind = "request_refused"
+	EventQuarantined  EventKind = "quarantined"
+	EventBlocked      EventKind = "blocked" // a due rotation cannot start: Reason
+)
+
+// EventKinds lists every kind.
+func EventKinds() []EventKind {
+	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventBlocked}
+}
+
+// Result of an effect: "ok" or the Kind of its error.
+type Result string
+
+// ResultOK is the result of an effect that succeeded; all others are Kinds.
+const ResultOK Result = "ok"
+
+// Event is one line of a credential's history. It has no field that could hold a key.
+type Event struct {
+	At          time.Time   `json:"at"`
+	Name        Name        `json:"name"`
+	Portal      PortalID    `json:"portal,omitempty"`
+	Item        ItemID      `json:"item,omitempty"`
+	RotationID  string      `json:"rotation_id,omitempty"`
+	Kind        EventKind   `json:"kind"`
+	Phase       Phase       `json:"phase,omitempty"`
+	Effect      Effect      `json:"effect,omitempty"`
+	Result      Result      `json:"result,omitempty"`
+	Reason      Reason      `json:"reason,omitempty"`
+	Drift       Drift       `json:"drift,omitempty"`
+	Slot        Slot        `json:"slot,omitempty"`
+	Fingerprint Fingerprint `json:"fingerprint,omitempty"`
+	Generation  int64       `json:"generation,omitempty"`
+	Sink        string      `json:"sink,omitempty"`
+	Expires     time.Time   `json:"expires,omitzero"`
+	Actor       string      `json:"actor,omitempty"`  // the person, or "" for the daemon
+	Detail      string      `json:"detail,omitempty"` // a sentence for people
+	Error       string      `json:"error,omitempty"`  // an adapter's *Error as text
+	// Took is how long an effect took.
+	Took time.Duration `json:"took_ns,omitempty"`
+}
