@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"context"
 	"time"
 )
 
@@ -44,15 +43,18 @@ type Options struct {
 	NewID func(now time.Time) string
 }
 
-// Outcome of one Advance.
+// AdvanceResult is what one Advance did.
 type AdvanceResult struct {
 	Record  Record    // as journalled
 	Effect  Effect    // "" if there was none
 	Reason  Reason    // why it did, or did not
 	Detail  string    // the same for people
-	Next    time.Time // when to call again
-	Err     error     // the effect's error, already journalled
-	Healthy bool      // nothing due, or advanced, or knowingly held
+	Next    time.Time // when to call again; now or earlier: at once
+	Err     error     // the effect's or the journal's error; the former is journalled
+	Healthy bool      // nothing is due, or it advanced, or it is knowingly held
 }
 
-var _ = context.Background
+// Engine advances credentials. It owns no goroutine, no timer and no lock; the
+// caller gives each credential to one Advance at a time. It is safe for concurrent
+// use on different credentials.
+type Engine struct{ o Options }
