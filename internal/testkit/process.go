@@ -40,7 +40,7 @@ func startProcess(logPath, home, bin string, args ...string) (*process, error) {
 		// keeps its thread for as long as the child lives. It is what stops the
 		// server when the test binary is killed and no cleanup runs.
 		runtime.LockOSThread()
-		defer log.Close() //nolint:errcheck // only the child wrote to it
+		defer log.Close()
 		if err := cmd.Start(); err != nil {
 			started <- fmt.Errorf("start %s: %w", bin, err)
 			return

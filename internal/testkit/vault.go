@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -37,7 +38,6 @@ type VaultServer struct {
 	opt       vaultOptions
 	port      int
 	proc      *process // nil while stopped
-	client    *http.Client
 	unsealKey string
 }
 
@@ -79,7 +79,7 @@ func Vault(t testing.TB, opts ...VaultOption) *VaultServer {
 	if v.opt.raft && (v.opt.tls || len(v.opt.flags) > 0) {
 		t.Fatal("start vault: WithTLS and WithFlags are for the in-memory server only")
 	}
-	v.dir = scratch(t)
+	v.dir = t.TempDir()
 	t.Cleanup(v.cleanup)
 	v.firstStart()
 	if !v.opt.raft {
@@ -102,26 +102,12 @@ func vaultBinary(t testing.TB) string {
 	return bin
 }
 
-// scratch is t.TempDir with a short path of its own: Vault's raft snapshots
-// must not make the test fail when a late write races the folder's removal.
-func scratch(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "rotatord-vault-")
-	if err != nil {
-		t.Fatalf("make scratch folder: %v", err)
-	}
-	return dir
-}
-
 func (v *VaultServer) cleanup() {
 	if v.proc != nil {
 		v.proc.kill()
 	}
 	if v.t.Failed() {
 		v.t.Logf("vault's last words:\n%s", v.logTail(30))
-	}
-	if err := os.RemoveAll(v.dir); err != nil {
-		v.t.Logf("remove scratch folder: %v", err)
 	}
 }
 
@@ -210,23 +196,17 @@ func (v *VaultServer) await(want func(status int) bool) error {
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
-	last := "no answer yet"
 	for {
 		a, err := v.Try(ctx, "", http.MethodGet, "sys/health", nil)
-		switch {
-		case err != nil:
-			last = err.Error()
-		case want(a.Status):
+		if err == nil && want(a.Status) {
 			return nil
-		default:
-			last = fmt.Sprintf("status %d", a.Status)
 		}
 		select {
 		case <-tick.C:
 		case <-v.proc.done:
-			return fmt.Errorf("wait for vault: process ended: %v", v.proc.err)
+			return errors.Join(errors.New("wait for vault: the process ended"), v.proc.err)
 		case <-ctx.Done():
-			return fmt.Errorf("wait for vault: %w; last: %s", ctx.Err(), last)
+			return errors.Join(fmt.Errorf("wait for vault: %w; last status %d", ctx.Err(), a.Status), err)
 		}
 	}
 }

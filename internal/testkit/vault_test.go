@@ -205,11 +205,11 @@ func certLogin(t *testing.T, v *VaultServer, certFile, keyFile string) Answer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := client.Do(req)
+	status, raw, err := roundTrip(client, req)
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := decodeAnswer(resp)
+	a, err := decodeAnswer(status, raw)
 	if err != nil {
 		t.Fatal(err)
 	}

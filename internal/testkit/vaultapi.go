@@ -87,45 +87,33 @@ type request struct {
 }
 
 func (v *VaultServer) ask(ctx context.Context, r request) (Answer, error) {
-	resp, err := v.send(ctx, r)
+	status, raw, err := v.send(ctx, r)
 	if err != nil {
 		return Answer{}, err
 	}
-	return decodeAnswer(resp)
+	return decodeAnswer(status, raw)
 }
 
-func decodeAnswer(resp *http.Response) (Answer, error) {
-	raw, err := readAll(resp)
-	if err != nil {
-		return Answer{}, err
+func decodeAnswer(status int, raw []byte) (Answer, error) {
+	a := Answer{Status: status}
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return a, nil
 	}
-	a := Answer{Status: resp.StatusCode}
-	if len(bytes.TrimSpace(raw)) > 0 {
-		if err := json.Unmarshal(raw, &a.Body); err != nil {
-			return Answer{}, fmt.Errorf("decode reply of status %d: %w", a.Status, err)
-		}
+	if err := json.Unmarshal(raw, &a.Body); err != nil {
+		return Answer{}, fmt.Errorf("decode reply of status %d: %w", status, err)
 	}
 	return a, nil
 }
 
-func readAll(resp *http.Response) ([]byte, error) {
-	defer resp.Body.Close() //nolint:errcheck // the read has the error that matters
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, fmt.Errorf("read reply: %w", err)
-	}
-	return raw, nil
-}
-
-func (v *VaultServer) send(ctx context.Context, r request) (*http.Response, error) {
+func (v *VaultServer) send(ctx context.Context, r request) (int, []byte, error) {
 	client, err := v.httpClient()
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
 	url := v.Addr + "/v1/" + strings.TrimPrefix(r.path, "/")
 	req, err := http.NewRequestWithContext(ctx, r.method, url, bytes.NewReader(r.body))
 	if err != nil {
-		return nil, fmt.Errorf("make request: %w", err)
+		return 0, nil, fmt.Errorf("make request: %w", err)
 	}
 	if r.token != "" {
 		req.Header.Set("X-Vault-Token", r.token)
@@ -136,7 +124,20 @@ func (v *VaultServer) send(ctx context.Context, r request) (*http.Response, erro
 	if r.method == http.MethodPatch {
 		req.Header.Set("Content-Type", "application/merge-patch+json")
 	}
-	return client.Do(req)
+	return roundTrip(client, req)
+}
+
+func roundTrip(client *http.Client, req *http.Request) (int, []byte, error) {
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, nil, fmt.Errorf("read reply: %w", err)
+	}
+	return resp.StatusCode, raw, nil
 }
 
 // httpClient makes a client of one connection a call: nothing of a killed
