@@ -1,0 +1,200 @@
+package portaltest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Names of the switches; Switches lists them with values, defaults and meanings.
+const (
+	SwitchManner                 = "manner"
+	SwitchDateUpdateOnLiveSlot   = "date_update_on_live_slot"
+	SwitchDateRounding           = "date_rounding"
+	SwitchBadDate                = "bad_date"
+	SwitchRegenerateFalse        = "regenerate_false_on_occupied"
+	SwitchAppUpdateUnchanged     = "app_update_unchanged"
+	SwitchActiveFlagAfterExpiry  = "active_flag_after_expiry"
+	SwitchItemDateAfterRevoke    = "item_date_after_revoke"
+	SwitchSearchLag              = "search_lag"
+	SwitchSearchTokenDates       = "search_token_dates"
+	SwitchAPITokens              = "api_tokens"
+	SwitchAPITokensPaging        = "api_tokens_paging"
+	SwitchAPIKeyManagement       = "api_key_management"
+	SwitchAppTokenManagement     = "app_token_management"
+	SwitchKeyPropagation         = "key_propagation"
+	SwitchRevokePropagation      = "revoke_propagation"
+	SwitchRateLimit              = "rate_limit"
+	SwitchAmbiguousFailure       = "ambiguous_failure"
+	SwitchMintWithoutApp         = "mint_without_registration"
+	SwitchAppInfoForOthers       = "app_info_for_others"
+	SwitchUnknownPrivilege       = "unknown_privilege"
+	SwitchOwnerInPath            = "owner_in_path"
+	SwitchRevokeEmptySlot        = "revoke_empty_slot"
+	SwitchOldEnterpriseMint      = "old_enterprise_mint"
+	SwitchExchangeRefresh        = "exchange_refresh_token"
+	SwitchKeyForm                = "key_form"
+	SwitchKeywordAppears         = "api_token_keyword"
+	SwitchDateHeader             = "date_header"
+	SwitchServiceStatus          = "service_status"
+	SwitchPortalSelfWithLiveDate = "prove_expiration"
+)
+
+// Values a switch shares with another or that the code asks for.
+const (
+	valueOff    = "off"
+	valuePortal = "portal"
+	valueStrict = "strict"
+)
+
+// Switch is one guess about the portal, with everything it may be.
+type Switch struct {
+	Name    string   `json:"name"`
+	Value   string   `json:"value"`
+	Values  []string `json:"values"` // the settings to sweep over
+	Default string   `json:"default"`
+	Meaning string   `json:"meaning"`
+	// Contract says that the guess is a row of the contract's open questions.
+	Contract bool `json:"contract"`
+	// AnyDuration says that any other Go duration is a value too.
+	AnyDuration bool `json:"any_duration,omitempty"`
+}
+
+func (s Switch) accepts(value string) error {
+	if slices.Contains(s.Values, value) {
+		return nil
+	}
+	if s.AnyDuration {
+		if _, err := time.ParseDuration(value); err == nil {
+			return nil
+		}
+		return fmt.Errorf("set switch %s: %q is neither a duration nor one of %s", s.Name, value, strings.Join(s.Values, ", "))
+	}
+	return fmt.Errorf("set switch %s: %q is not one of %s", s.Name, value, strings.Join(s.Values, ", "))
+}
+
+// switchTable is made anew on each call: there is no shared state to guard. The first value is the default.
+func switchTable() []Switch {
+	table := slices.Concat(contractSwitches(), furtherSwitches())
+	for i := range table {
+		table[i].Default = table[i].Values[0]
+		table[i].Value = table[i].Default
+	}
+	return table
+}
+
+// contractSwitches are the rows of the contract's open questions, in its order.
+func contractSwitches() []Switch {
+	return []Switch{
+		{Name: SwitchDateUpdateOnLiveSlot, Contract: true, Values: []string{"keeps_key", "kills_key", "moves_expiry"},
+			Meaning: "what an item update of a slot's date alone does to the live key in that slot"},
+		{Name: SwitchDateRounding, Contract: true, Values: []string{"end_of_day", "end_of_day_ms", "none"},
+			Meaning: "rounding of a slot's date when it is stored: 23:59:59.000 UTC, 23:59:59.999 UTC, or none"},
+		{Name: SwitchBadDate, Contract: true, Values: []string{"refuse_mint", "refuse_update"},
+			Meaning: "where a date in the past or more than a year ahead is refused with 400"},
+		{Name: SwitchRegenerateFalse, Contract: true, Values: []string{"refuse", "regenerate"},
+			Meaning: "regenerateApiToken=false on an occupied slot: 400 and the old key stays, or as if it were true"},
+		{Name: SwitchAppUpdateUnchanged, Contract: true, Values: []string{"clears_both", "keeps_keys"},
+			Meaning: "whether an app update that changes nothing kills both keys"},
+		{Name: SwitchActiveFlagAfterExpiry, Contract: true, Values: []string{"stays_true", "turns_false"},
+			Meaning: "apiTokenNActive after the key's expiry; the key answers 498 either way"},
+		{Name: SwitchItemDateAfterRevoke, Contract: true, Values: []string{"unchanged", "cleared"},
+			Meaning: "the slot's date on the item after a revocation; cleared is -1"},
+		{Name: SwitchSearchLag, Contract: true, Values: []string{"0s", "30s", "10m"}, AnyDuration: true,
+			Meaning: "how long search shows an item's earlier state"},
+		{Name: SwitchSearchTokenDates, Contract: true, Values: []string{"unset", "real"},
+			Meaning: "apiTokenNExpirationDate in search results: always -1, or the date as indexed"},
+		{Name: SwitchAPITokens, Contract: true, Values: []string{"org", "own", "with_inactive", "password_session", valueOff},
+			Meaning: "portals/self/apiTokens: admins see the organisation; everybody their own only; dead keys too; " +
+				"generateToken sessions only; 403 for all"},
+		{Name: SwitchAPIKeyManagement, Contract: true,
+			Values:  []string{"privilege_or_item", "privilege_only", "privilege_and_item", "denied"},
+			Meaning: "what an API key needs to manage a credential: portal:admin:viewItems and updateItems, a grant of the item, both, or nothing helps"},
+		{Name: SwitchAppTokenManagement, Contract: true, Values: []string{"denied", "allowed"},
+			Meaning: "whether a client_credentials token manages its owner's credentials"},
+		{Name: SwitchKeyPropagation, Contract: true, Values: []string{"0s", "5s", "1m"}, AnyDuration: true,
+			Meaning: "how long a new key answers 498 before it works"},
+		{Name: SwitchRateLimit, Contract: true, Values: []string{valueOff, "http_429", "http_429_bare", "body_429"},
+			Meaning: "above Options.RateLimit requests a second: HTTP 429 with Retry-After, without it, or HTTP 200 with code 429"},
+		{Name: SwitchAmbiguousFailure, Contract: true, Values: []string{valueOff, "every_third", "always"},
+			Meaning: "effects whose connection is dropped after the effect"},
+		{Name: SwitchMintWithoutApp, Contract: true, Values: []string{"invalid_client_id", "no_such_item"},
+			Meaning: "minting with an unknown client id: 400 Invalid client_id, or 400 CONT_0001"},
+		{Name: SwitchAppInfoForOthers, Contract: true, Values: []string{"forbidden", "no_such_item"},
+			Meaning: "registeredAppInfo for neither owner nor admin: 403 GWM_0003, or 400 CONT_0001"},
+		{Name: SwitchUnknownPrivilege, Contract: true, Values: []string{"refuse", "drop", "accept"},
+			Meaning: "an unknown or forbidden privilege in an app: 500 with the names in details, silently dropped, or kept"},
+	}
+}
+
+// furtherSwitches are guesses beyond the contract's list that change what a client sees.
+func furtherSwitches() []Switch {
+	return []Switch{
+		{Name: SwitchManner, Values: []string{valuePortal, valueStrict},
+			Meaning: "portal: as lenient as the real one; strict: a careless request is refused with a sentence and kept as a violation"},
+		{Name: SwitchAPITokensPaging, Values: []string{"bare", "next_start", "start_ignored"},
+			Meaning: "portals/self/apiTokens: items only; total, start, num and nextStart too; or start without effect"},
+		{Name: SwitchRevokePropagation, Values: []string{"0s", "5s", "1m"}, AnyDuration: true,
+			Meaning: "how long a revoked or overwritten key still works"},
+		{Name: SwitchOwnerInPath, Values: []string{"lenient", "enforced"},
+			Meaning: "an item path under another user's name works for who may manage the item, or is 400 CONT_0001"},
+		{Name: SwitchRevokeEmptySlot, Values: []string{"success", "refuse"},
+			Meaning: "revoking a slot without a key: success, or 400"},
+		{Name: SwitchOldEnterpriseMint, Values: []string{"refuse", "app_token"},
+			Meaning: "oauth2/token with apiToken on Enterprise 11.3: 400, or an ordinary app token as if apiToken were surplus"},
+		{Name: SwitchExchangeRefresh, Values: []string{"keeps_old", "ends_old"},
+			Meaning: "the old refresh token after exchange_refresh_token"},
+		{Name: SwitchKeyForm, Values: []string{"dot", "plain"},
+			Meaning: "whether a dot stands before the key's 12-character tail"},
+		{Name: SwitchKeywordAppears, Values: []string{"date_or_mint", "registration"},
+			Meaning: "when the portal adds the keyword APIToken: with the first slot date or key, or at registration of any multiple app"},
+		{Name: SwitchDateHeader, Values: []string{"on", valueOff, "10m", "-10m"}, AnyDuration: true,
+			Meaning: "the Date header: the emulator's clock, absent, or wrong by a duration"},
+		{Name: SwitchServiceStatus, Values: []string{"http", "body"},
+			Meaning: "location services report errors by HTTP status, or with HTTP 200 and an error body"},
+		{Name: SwitchPortalSelfWithLiveDate, Values: []string{"key", "item"},
+			Meaning: "appInfo.expirationDate: the key's own expiry, or the date that the item shows now"},
+	}
+}
+
+// Switches lists every switch with its present value.
+func (e *Emulator) Switches() []Switch {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	table := switchTable()
+	for i := range table {
+		table[i].Value = e.switches[table[i].Name]
+	}
+	return table
+}
+
+// SetSwitch sets one switch; unknown names and values are errors.
+func (e *Emulator) SetSwitch(name, value string) error {
+	for _, s := range switchTable() {
+		if s.Name != name {
+			continue
+		}
+		if err := s.accepts(value); err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.switches[name] = value
+		e.version++
+		e.mu.Unlock()
+		return nil
+	}
+	return fmt.Errorf("set switch %s: no such switch", name)
+}
+
+// is reports a switch's value; the caller holds e.mu.
+func (e *Emulator) is(name, value string) bool { return e.switches[name] == value }
+
+// duration is a switch's value as a duration, 0 for a word; the caller holds e.mu.
+func (e *Emulator) duration(name string) time.Duration {
+	d, err := time.ParseDuration(e.switches[name])
+	if err != nil {
+		return 0 // a word such as "on": the table admits nothing else
+	}
+	return d
+}

@@ -1,0 +1,151 @@
+package portaltest
+
+import (
+	"cmp"
+	"hash/fnv"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// UsageRow is traffic to add to the synthetic one: so many requests of one kind by one app at one time.
+type UsageRow struct {
+	At       time.Time `json:"at"`
+	ClientID string    `json:"client_id"`
+	Type     string    `json:"stype"` // geocode, tiles, portal …
+	Task     string    `json:"task"`
+	User     string    `json:"user"`
+	Num      int       `json:"num"`
+	Credits  float64   `json:"credits"`
+}
+
+// AddUsage adds traffic.
+func (e *Emulator) AddUsage(rows ...UsageRow) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.added = append(e.added, rows...)
+}
+
+// maxBuckets bounds the length of a usage series, as its start and end come from outside.
+const maxBuckets = 10_000
+
+// usage answers portals/{id}/usage: series of [time, number] pairs, both as strings.
+func (e *Emulator) usage(c *call) (any, error) {
+	if e.opts.Product.enterprise() {
+		return nil, &apiError{code: 404, message: textUsageMissing}
+	}
+	if !c.id.admin() && !c.id.has("portal:admin:createReports") {
+		return nil, forbidden()
+	}
+	step, ok := periods()[c.form.Get("period")]
+	from, until := c.intParam("startTime", -1), c.intParam("endTime", -1)
+	if !ok || from < 0 || until <= from || (until-from)/millisOf(step) > maxBuckets {
+		return nil, &apiError{code: 400, messageCode: "GWM_0007", message: "Invalid request"}
+	}
+	groups := splitList(c.form.Get("groupby"))
+	sums := map[string]*usageSeries{}
+	for _, row := range e.usageRows(from, until, step) {
+		if !usageMatches(c, row) {
+			continue
+		}
+		labels := rowLabels(row)
+		key := "\x00"
+		for _, g := range groups {
+			key += labels[g] + "\x00"
+		}
+		s := sums[key]
+		if s == nil {
+			s = &usageSeries{labels: obj{}, num: map[int64]int{}, credits: map[int64]float64{}}
+			for _, g := range groups {
+				s.labels[g] = labels[g]
+			}
+			sums[key] = s
+		}
+		at := from + (millis(row.At)-from)/millisOf(step)*millisOf(step)
+		s.num[at] += row.Num
+		s.credits[at] += row.Credits
+	}
+	data := []obj{}
+	for _, key := range slices.Sorted(maps.Keys(sums)) {
+		data = append(data, sums[key].json(c, from, until, millisOf(step)))
+	}
+	return obj{"startTime": from, "endTime": until, "period": c.form.Get("period"), "data": data}, nil
+}
+
+func millisOf(d time.Duration) int64 { return d.Milliseconds() }
+
+func periods() map[string]time.Duration {
+	const day = 24 * time.Hour
+	return map[string]time.Duration{"1h": time.Hour, "1d": day, "3d": 3 * day, "1w": 7 * day, "1m": 30 * day, "1y": 365 * day}
+}
+
+type usageSeries struct {
+	labels  obj
+	num     map[int64]int
+	credits map[int64]float64
+}
+
+func (s *usageSeries) json(c *call, from, until, step int64) obj {
+	o := maps.Clone(s.labels)
+	for _, name := range splitList(c.form.Get("vars")) {
+		pairs := [][2]string{}
+		for at := from; at < until; at += step {
+			value := "0"
+			switch name {
+			case "num":
+				value = strconv.Itoa(s.num[at])
+			case "credits", "cost":
+				value = strconv.FormatFloat(s.credits[at], 'f', -1, 64)
+			}
+			pairs = append(pairs, [2]string{strconv.FormatInt(at, 10), value})
+		}
+		o[name] = pairs
+	}
+	return o
+}
+
+func rowLabels(r UsageRow) map[string]string {
+	return map[string]string{"etype": "svcusg", "stype": r.Type, "task": r.Task, "appId": r.ClientID, "username": r.User, "name": r.Task}
+}
+
+func usageMatches(c *call, r UsageRow) bool {
+	labels := rowLabels(r)
+	for _, name := range []string{"etype", "stype", "task", "appId", "username", "name"} {
+		if wanted := c.form.Get(name); wanted != "" && !slices.Contains(splitList(wanted), labels[name]) {
+			return false
+		}
+	}
+	return true
+}
+
+// usageRows is the traffic between two times: a steady synthetic one of each app that has or had a key, the same on every
+// reading, and what AddUsage added.
+func (e *Emulator) usageRows(from, until int64, step time.Duration) []UsageRow {
+	var rows []UsageRow
+	now := min(until, millis(e.now()))
+	for _, clientID := range slices.Sorted(maps.Keys(e.clients)) {
+		it := e.items[e.clients[clientID]]
+		if it == nil || it.app == nil || it.app.appType == "native" {
+			continue
+		}
+		for at := max(from, millis(it.Created)/3_600_000*3_600_000); at < now; at += millisOf(step) {
+			h := fnv.New32a()
+			_, _ = h.Write([]byte(clientID + strconv.FormatInt(at/millisOf(step), 10))) // a hash never fails
+			n := int(h.Sum32()%40) * max(1, int(step/(24*time.Hour)))
+			rows = append(rows,
+				UsageRow{At: time.UnixMilli(at), ClientID: clientID, Type: "geocode", Task: "geocode", User: it.Owner, Num: n, Credits: float64(n) * 0.04},
+				UsageRow{At: time.UnixMilli(at), ClientID: clientID, Type: "tiles", Task: "basemap", User: it.Owner, Num: 10 * n})
+		}
+	}
+	for _, r := range e.added {
+		if at := millis(r.At); at >= from && at < until {
+			rows = append(rows, r)
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b UsageRow) int {
+		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ClientID, b.ClientID), strings.Compare(a.Type, b.Type))
+	})
+	return rows
+}
