@@ -58,10 +58,23 @@ type Policy struct {
 	Calendar        Calendar
 }
 
-// Validate returns every contradiction, joined.
+// FieldError is one contradiction in a policy. Field is the key that the config
+// calls it by.
+type FieldError struct{ Field, Message string }
+
+func (e *FieldError) Error() string { return e.Message }
+
+// Validate returns every contradiction as a *FieldError, joined.
 func (p Policy) Validate() error {
 	var errs []error
-	bad := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	bad := func(field, format string, args ...any) {
+		for i, a := range args {
+			if d, ok := a.(time.Duration); ok {
+				args[i] = inDays(d)
+			}
+		}
+		errs = append(errs, &FieldError{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
 	for _, d := range []struct {
 		name string
 		d    time.Duration
@@ -69,35 +82,44 @@ func (p Policy) Validate() error {
 		{"deep_every", p.DeepEvery}, {"effect_horizon", p.EffectHorizon}, {"retry_base", p.RetryBase}, {"retry_max", p.RetryMax},
 		{"dead_after", p.DeadAfter}} {
 		if d.d <= 0 {
-			bad("%s must be above zero", d.name)
+			bad(d.name, "%s must be above zero", d.name)
 		}
 	}
 	if p.Lifetime > MaxLifetime {
-		bad("lifetime %s is over the portal's limit of 364 days", p.Lifetime)
+		bad("lifetime", "lifetime %s is over the portal's limit of 364 days", p.Lifetime)
 	}
 	if (p.RenewBefore > 0) == (p.RenewBeforeShare > 0) {
-		bad("renew_before must be one duration or one share of the lifetime")
+		bad("renew_before", "renew_before must be one duration or one share of the lifetime")
 	}
 	if p.RenewBeforeShare < 0 || p.RenewBeforeShare >= 1 {
-		bad("renew_before as a share must lie between 0 and 1")
+		bad("renew_before", "renew_before as a share must lie between 0 and 1")
 	}
 	lead := p.Lead(p.Lifetime - p.Spread)
 	if lead < p.Overlap+p.slack() {
-		bad("renew_before (%s) must be at least overlap (%s) plus %s", lead, p.Overlap, p.slack())
+		bad("renew_before", "renew_before (%s) must be at least overlap (%s) plus %s", lead, p.Overlap, p.slack())
 	}
 	if p.Lifetime-p.Spread-lead <= p.MinGain {
-		bad("renew_before (%s) leaves a key of lifetime %s (spread %s) due again at once", lead, p.Lifetime, p.Spread)
+		bad("renew_before", "renew_before (%s) leaves a key of lifetime %s (spread %s) due again at once", lead, p.Lifetime, p.Spread)
 	}
 	if p.CriticalBefore >= lead {
-		bad("critical_before (%s) must be shorter than renew_before (%s)", p.CriticalBefore, lead)
+		bad("critical_before", "critical_before (%s) must be shorter than renew_before (%s)", p.CriticalBefore, lead)
 	}
 	if p.OrphanDelay > 0 && p.OrphanDelay < p.Overlap {
-		bad("orphan_delay (%s) must not be shorter than overlap (%s)", p.OrphanDelay, p.Overlap)
+		bad("orphan_delay", "orphan_delay (%s) must not be shorter than overlap (%s)", p.OrphanDelay, p.Overlap)
 	}
 	if p.Spread < 0 || p.Spread >= p.Lifetime {
-		bad("spread (%s) must be shorter than lifetime (%s)", p.Spread, p.Lifetime)
+		bad("spread", "spread (%s) must be shorter than lifetime (%s)", p.Spread, p.Lifetime)
 	}
 	return errors.Join(errs...)
+}
+
+// inDays writes a duration of whole days as days.
+func inDays(d time.Duration) string {
+	const day = 24 * time.Hour
+	if d >= day && d%day == 0 {
+		return fmt.Sprintf("%dd", d/day)
+	}
+	return d.String()
 }
 
 // slack between overlap and renew_before: 48 h where dates are days, and the least
