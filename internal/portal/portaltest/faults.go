@@ -180,10 +180,8 @@ func (e *Emulator) applyFault(ctx context.Context, c *call, f *Fault) outcome {
 		e.execute(c)
 		return outcome{cut: io.ErrUnexpectedEOF}
 	case Delay:
-		due := e.Now().Add(f.Delay)
-		if err := wait(ctx, f.Delay); err != nil {
-			e.postpone(c, lateEffect{due: due})
-			return outcome{cut: err}
+		if out := e.delay(ctx, c, nil, f.Delay); out != nil {
+			return *out
 		}
 		return e.execute(c)
 	case DelayReply:

@@ -1,6 +1,7 @@
 package portaltest
 
 import (
+	"context"
 	"slices"
 	"syscall"
 	"time"
@@ -26,6 +27,20 @@ func (e *Emulator) applyLate(c *call, f *Fault) outcome {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.htmlError(f.Status)
+}
+
+// delay waits before the operation. A client that leaves meanwhile gets its error; the request has arrived, though, and its
+// effect takes place when the wait would have ended, unless the fault says that it never does.
+func (e *Emulator) delay(ctx context.Context, c *call, f *Fault, d time.Duration) *outcome {
+	due := e.Now().Add(d)
+	err := wait(ctx, d)
+	if err == nil {
+		return nil
+	}
+	if f == nil && c.op.Effect() {
+		e.postpone(c, lateEffect{due: due})
+	}
+	return &outcome{cut: err}
 }
 
 func (e *Emulator) postpone(c *call, l lateEffect) {

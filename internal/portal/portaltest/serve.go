@@ -34,10 +34,10 @@ func (e *Emulator) handle(r *http.Request) outcome {
 	if refused != nil {
 		return *refused
 	}
-	if err := wait(r.Context(), e.opts.Latency); err != nil {
-		return outcome{cut: err}
-	}
 	f := e.pickFault(c)
+	if out := e.delay(r.Context(), c, f, e.opts.Latency); out != nil {
+		return *out
+	}
 	if f == nil {
 		return e.execute(c)
 	}
@@ -142,6 +142,9 @@ func (e *Emulator) dispatch(c *call) (any, error) {
 	if err := e.strict(c); err != nil {
 		return nil, err
 	}
+	if c.stale {
+		defer e.rewind(c)()
+	}
 	if c.route.auth != authNone {
 		if err := c.identify(); err != nil {
 			return nil, err
@@ -150,16 +153,17 @@ func (e *Emulator) dispatch(c *call) (any, error) {
 			return nil, tokenRequired()
 		}
 	}
-	if !c.stale {
-		return c.route.handler(c)
-	}
+	return c.route.handler(c)
+}
+
+// rewind puts the item aimed at back to before its last effect, and gives what undoes that.
+func (e *Emulator) rewind(c *call) (forward func()) {
 	now := e.items[c.itemID]
 	if now == nil || now.prev == nil {
-		return c.route.handler(c)
+		return func() {}
 	}
 	e.items[c.itemID] = now.prev
-	defer func() { e.items[c.itemID] = now }()
-	return c.route.handler(c)
+	return func() { e.items[c.itemID] = now }
 }
 
 // render writes the answer as JSON where f asks for it and as HTML otherwise, as the portal does.
@@ -170,6 +174,8 @@ func (e *Emulator) render(c *call, value any, err error) outcome {
 		value = apiErr.body()
 		if apiErr.status != 0 {
 			status = apiErr.status
+		} else if c.op == OpService && e.is(SwitchServiceStatus, "http") {
+			status = http.StatusUnauthorized
 		}
 	}
 	if p, ok := value.(page); ok {
