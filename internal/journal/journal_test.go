@@ -359,3 +359,21 @@ func TestState(t *testing.T) {
 		t.Errorf("get = %s, %v, %v", v, found, err)
 	}
 }
+
+func TestDue(t *testing.T) {
+	db := open(t, tempPath(t))
+	for name, next := range map[rotate.Name]time.Time{"later": day(9), "now": day(5), "overdue": day(1), "never": {}} {
+		save(t, db, rotate.Record{Name: name, NextAt: next})
+	}
+	records, err := db.Due(t.Context(), day(5))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []rotate.Name
+	for _, r := range records {
+		got = append(got, r.Name)
+	}
+	if diff := cmp.Diff([]rotate.Name{"overdue", "now"}, got); diff != "" {
+		t.Errorf("due (-want +got):\n%s", diff)
+	}
+}

@@ -43,12 +43,25 @@ func (db *DB) List(ctx context.Context) ([]rotate.Record, error) {
 	return out, nil
 }
 
+// Due returns the records whose NextAt is not after now, the longest waiting first.
+func (db *DB) Due(ctx context.Context, now time.Time) ([]rotate.Record, error) {
+	out, err := selectRecords(ctx, db.read, "WHERE next_at <= ? ORDER BY next_at, name", now.UnixNano())
+	if err != nil {
+		return nil, db.explain(fmt.Errorf("list due records: %w", err))
+	}
+	return out, nil
+}
+
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-func listRecords(ctx context.Context, q querier) (out []rotate.Record, err error) {
-	rows, err := q.QueryContext(ctx, "SELECT epoch, format, body FROM records ORDER BY name")
+func listRecords(ctx context.Context, q querier) ([]rotate.Record, error) {
+	return selectRecords(ctx, q, "ORDER BY name")
+}
+
+func selectRecords(ctx context.Context, q querier, rest string, args ...any) (out []rotate.Record, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT epoch, format, body FROM records "+rest, args...)
 	if err != nil {
 		return nil, err
 	}
