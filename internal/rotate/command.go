@@ -47,3 +47,98 @@ func (e *RefusedError) Error() string {
 	}
 	return fmt.Sprintf("%s refused: %s; %s", e.Command, e.Why, e.Cure)
 }
+
+// Apply checks a command against the record and notes it there. It is pure: what
+// was asked for is done by the following calls of Advance.
+func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
+	if cmd.By == "" {
+		return r, Event{}, &RefusedError{Command: cmd.Kind, Why: "nobody is named who gives it"}
+	}
+	ev := Event{Kind: EventRequested, Actor: cmd.By, Slot: cmd.Slot, Detail: commandDetail(cmd)}
+	switch cmd.Kind {
+	case CommandHold:
+		if cmd.Text == "" {
+			return r, ev, &RefusedError{Command: cmd.Kind, Why: "a hold needs a reason", Cure: "give --reason TEXT"}
+		}
+		r.Hold = &Hold{Reason: cmd.Text, By: cmd.By, Since: now, Until: cmd.Until}
+		r.MarkDue = !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
+		ev.Kind = EventHeld
+	case CommandResume:
+		if r.Hold == nil && r.Quarantine == nil && r.Attempts == 0 {
+			return r, ev, &RefusedError{Command: cmd.Kind, Why: "it is neither held nor quarantined nor failing"}
+		}
+		r.MarkDue = r.Hold != nil && !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
+		r.Hold, r.Quarantine, r.Attempts, r.RetryAt, r.LastFailure = nil, nil, 0, time.Time{}, time.Time{}
+		r.LastError, r.LastKind = "", ""
+		ev.Kind = EventResumed
+	case CommandConfirm:
+		if r.RebuiltAt.IsZero() {
+			return r, ev, &RefusedError{Command: cmd.Kind, Why: "its journal was not rebuilt", Cure: "nothing needs confirming"}
+		}
+		r.RebuiltAt = time.Time{}
+	case CommandCancel:
+		if r.Request == nil {
+			return r, ev, &RefusedError{Command: cmd.Kind, Why: "nothing was asked for"}
+		}
+		r.Request = nil
+	case CommandRotate, CommandCompromised, CommandRollback, CommandRegenerate, CommandInvalidate, CommandAdopt:
+		return request(r, cmd, now, ev)
+	default:
+		return r, ev, &RefusedError{Command: cmd.Kind, Why: "no such command"}
+	}
+	r.NextAt = now
+	return r, ev, nil
+}
+
+// request notes one of the commands that Advance carries out.
+func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, error) {
+	refuse := func(why, cure string) (Record, Event, error) {
+		return r, ev, &RefusedError{Command: cmd.Kind, Why: why, Cure: cure}
+	}
+	if cmd.Kind != CommandAdopt && r.AdoptedAt.IsZero() {
+		return refuse("it was never adopted", "run `rotatord adopt "+string(r.Name)+"` first")
+	}
+	if q := r.Request; q != nil && cmd.Kind != CommandCompromised {
+		return refuse(string(q.Kind)+" was already asked for by "+q.By+" at "+stamp(q.At), "`rotatord cancel` drops it")
+	}
+	if r.Phase.InCutOver() && cmd.Kind != CommandCompromised {
+		return refuse("a rotation is in its phase "+string(r.Phase), "wait for it, or hold it")
+	}
+	switch cmd.Kind {
+	case CommandRegenerate, CommandInvalidate:
+		if !cmd.Slot.Valid() {
+			return refuse("it names no slot", "give --slot 1 or --slot 2")
+		}
+		if cmd.Slot == r.Live.Slot && !cmd.OutageOK {
+			return refuse("sinks serve the key of slot "+cmd.Slot.String(), "--outage-ok accepts that its consumers fail")
+		}
+	case CommandRollback:
+		if r.Previous.Fingerprint == "" {
+			return refuse("there is no previous key to go back to", "")
+		}
+	case CommandCompromised:
+		for _, f := range cmd.Fingerprints {
+			if f != r.Live.Fingerprint && f != r.Previous.Fingerprint {
+				return refuse("no key "+string(f)+" is in use here", "`rotatord status` shows the fingerprints")
+			}
+		}
+	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel:
+	}
+	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
+	r.RetryAt, r.NextAt = time.Time{}, now
+	return r, ev, nil
+}
+
+func commandDetail(cmd Command) string {
+	text := string(cmd.Kind)
+	if cmd.OutageOK {
+		text += ", outage accepted"
+	}
+	if !cmd.Until.IsZero() {
+		text += " until " + stamp(cmd.Until)
+	}
+	if cmd.Text != "" {
+		text += ": " + cmd.Text
+	}
+	return text
+}

@@ -1,6 +1,10 @@
 package rotate
 
 import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"reflect"
 	"time"
 )
 
@@ -20,16 +24,23 @@ type Credential struct {
 // of Advance, and hands to no second caller at the same time: the minted key until
 // the first sink's commit, and the claim's age. Its zero value is a fresh start.
 type Session struct {
-	minted    Secret
-	old       Secret        // the key that the claim saw, for the proof of its end
-	claimedAt time.Duration // on Options.Elapsed
-	claimID   string        // rotation id and version of the claim that claimedAt belongs to
-	proofAt   time.Time
+	minted     Secret
+	facts      KeyFacts // of the minted key
+	old        Secret   // the key that the claim saw, for the proof of its end
+	privileges []string // of the app when the key was minted
+	claimedAt  time.Duration
+	claim      Version // the first sink's version that claimedAt belongs to
+	provedAt   time.Duration
+	sentAt     [3]time.Duration // by Slot: last mint or revoke sent; 0 is never
+	look       bool
 }
 
 // HoldsKey tells whether a minted key is in memory and in no sink: a graceful stop
 // waits for it (rule 13).
 func (s *Session) HoldsKey() bool { return !s.minted.IsZero() }
+
+// Look asks the next Advance for a deep look even if none is due.
+func (s *Session) Look() { s.look = true }
 
 // Options of an Engine.
 type Options struct {
@@ -46,8 +57,10 @@ type Options struct {
 // AdvanceResult is what one Advance did.
 type AdvanceResult struct {
 	Record  Record    // as journalled
-	Effect  Effect    // "" if there was none
-	Reason  Reason    // why it did, or did not
+	Step    Step      // "" if nothing was done
+	Effect  Effect    // "" if there was no external effect
+	Due     Reason    // why a rotation is due, "" if none is
+	Blocked Reason    // why nothing more happens now
 	Detail  string    // the same for people
 	Next    time.Time // when to call again; now or earlier: at once
 	Err     error     // the effect's or the journal's error; the former is journalled
@@ -58,3 +71,206 @@ type AdvanceResult struct {
 // caller gives each credential to one Advance at a time. It is safe for concurrent
 // use on different credentials.
 type Engine struct{ o Options }
+
+// New checks the options.
+func New(o Options) (*Engine, error) {
+	if o.Journal == nil || o.Instance == "" {
+		return nil, errors.New("rotate: an engine needs a journal and an instance id")
+	}
+	if o.Elapsed == nil {
+		start := time.Now()
+		o.Elapsed = func() time.Duration { return time.Now().Round(0).Sub(start.Round(0)) }
+	}
+	if o.NewID == nil {
+		o.NewID = func(time.Time) string { return rand.Text() }
+	}
+	return &Engine{o: o}, nil
+}
+
+// lookRounds bounds how often one decision may ask for another look.
+const lookRounds = 8
+
+// Advance takes one credential at most one external effect further, journals it,
+// and says when to call again. Start-up, retry and schedule all come through here.
+func (e *Engine) Advance(ctx context.Context, c *Credential, s *Session) AdvanceResult {
+	rec, err := e.o.Journal.Load(ctx, c.Name)
+	if err != nil {
+		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable}
+	}
+	in, err := e.input(ctx, c, s, rec)
+	if err != nil {
+		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable, Record: rec}
+	}
+	d, events := e.decide(ctx, c, s, &in)
+	return e.act(ctx, &work{e: e, c: c, s: s, in: &in, d: d, rec: in.Record, before: rec, events: events})
+}
+
+// input gathers what is known without looking.
+func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Record) (In, error) {
+	now := time.Now().UTC().Round(0)
+	rec.Name = c.Name
+	if rec.Epoch == 0 || rec.ID == (ID{}) {
+		rec.ID = c.ID
+	}
+	if rec.Phase == "" {
+		rec.Phase = PhaseIdle
+	}
+	in := In{Now: now, Portal: now.Add(rec.Offset), Record: rec, Policy: c.Policy, Mode: c.Mode, ID: c.ID, Instance: e.o.Instance}
+	elapsed := e.o.Elapsed()
+	in.Mem = Memory{
+		Minted:     s.minted.Fingerprint(),
+		ProofFresh: s.provedAt > 0 && elapsed-s.provedAt <= proofFor,
+		Look:       s.look,
+	}
+	if rot := rec.Rotation; rot != nil && s.claim != "" && s.claim == rot.ClaimAt {
+		in.Mem.ClaimFresh = elapsed-s.claimedAt <= c.Policy.EffectHorizon/2
+	}
+	for _, slot := range Slots() {
+		in.Mem.InFlight[slot] = s.sentAt[slot] > 0 && elapsed-s.sentAt[slot] < c.Policy.EffectHorizon
+	}
+	if !rec.DeadAt.IsZero() {
+		n, err := e.o.Journal.Deaths(ctx, c.ID.Portal, now.Add(-time.Hour))
+		if err != nil {
+			return in, err
+		}
+		in.Deaths = n
+	}
+	return in, nil
+}
+
+// decide alternates between deciding and looking until a decision stands.
+func (e *Engine) decide(ctx context.Context, c *Credential, s *Session, in *In) (Decision, []Event) {
+	var events []Event
+	var d Decision
+	for range lookRounds {
+		d = Decide(*in)
+		if d.Need == 0 {
+			return d, events
+		}
+		e.gather(ctx, c, s, in, d.Need)
+		rec, ev := absorb(*in)
+		in.Record, events = rec, append(events, ev...)
+		in.Portal = in.Now.Add(rec.Offset)
+	}
+	err := &Error{Op: "decide", Kind: KindPermanent}
+	return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: "the plan asks for looks without end"}, events
+}
+
+// work is one Advance under way. Its methods change rec and events; nothing else.
+type work struct {
+	e      *Engine
+	c      *Credential
+	s      *Session
+	in     *In
+	d      Decision
+	rec    Record
+	before Record // as loaded
+	events []Event
+	effect Effect
+	sink   string
+	err    error
+	// next, if set, is when to call again; the zero time is at once.
+	next    time.Time
+	nextSet bool
+	began   time.Time
+}
+
+// act performs the decision and journals what came of it.
+func (e *Engine) act(ctx context.Context, w *work) AdvanceResult {
+	w.began = time.Now()
+	if w.d.Step == StepNone {
+		w.wait(w.d.Next)
+	} else {
+		w.perform(ctx)
+	}
+	w.settle()
+	res := AdvanceResult{Step: w.d.Step, Effect: w.effect, Due: w.d.Due, Blocked: w.d.Blocked, Detail: w.d.Detail, Next: w.rec.NextAt, Err: w.err}
+	saved, err := w.save(ctx)
+	if err != nil {
+		res.Record, res.Err, res.Next, res.Healthy = w.before, errors.Join(w.err, err), time.Now().Add(w.c.Policy.RetryBase), false
+		return res
+	}
+	res.Record = saved
+	res.Healthy = healthy(res)
+	return res
+}
+
+func healthy(r AdvanceResult) bool {
+	if r.Err != nil {
+		return false
+	}
+	if r.Step != StepNone && r.Step != StepSurvey && r.Step != StepProbe {
+		return true
+	}
+	switch r.Blocked {
+	case ReasonDrift, ReasonOccupied, ReasonQuarantined, ReasonForeignClaim, ReasonUnreachable, ReasonDeathStop, ReasonClock:
+		return false
+	case ReasonBackoff:
+		return r.Record.LastFailure.IsZero()
+	default:
+		return true
+	}
+}
+
+// settle writes what the plan said into the record.
+func (w *work) settle() {
+	r := &w.rec
+	r.Due, r.Blocked = w.d.Due, w.d.Blocked
+	if w.err != nil && w.d.Step != StepNone {
+		r.Blocked = ReasonBackoff
+	}
+	switch {
+	case w.nextSet:
+		r.NextAt = w.next
+	case w.err != nil:
+		r.NextAt = r.RetryAt
+	default:
+		r.NextAt = time.Now().UTC().Round(0)
+	}
+	if w.d.Blocked != "" && w.d.Due != "" && w.d.Blocked != w.before.Blocked && w.d.Step == StepNone && !r.Phase.InCutOver() {
+		w.event(Event{Kind: EventBlocked, Reason: w.d.Blocked, Detail: w.d.Detail})
+	}
+}
+
+// save journals the record if anything in it changed, and tells the observer.
+func (w *work) save(ctx context.Context) (Record, error) {
+	if len(w.events) == 0 && reflect.DeepEqual(w.rec, w.before) {
+		return w.rec, nil
+	}
+	for i := range w.events {
+		w.stampEvent(&w.events[i])
+	}
+	saved, err := w.e.o.Journal.Save(ctx, w.rec, w.events...)
+	if err != nil {
+		return Record{}, err
+	}
+	if o := w.e.o.Observer; o != nil {
+		for _, ev := range w.events {
+			o.Observe(ev)
+		}
+	}
+	w.before, w.rec, w.events = saved, saved, nil
+	return saved, nil
+}
+
+func (w *work) stampEvent(ev *Event) {
+	ev.At, ev.Name, ev.Portal, ev.Item = w.in.Now, w.c.Name, w.c.ID.Portal, w.c.ID.Item
+	if ev.Phase == "" {
+		ev.Phase = w.rec.Phase
+	}
+	if rot := w.rec.Rotation; rot != nil && ev.RotationID == "" {
+		ev.RotationID = rot.ID
+	}
+	if ev.Reason == "" {
+		ev.Reason = w.d.Due
+	}
+}
+
+func (w *work) event(ev Event) { w.events = append(w.events, ev) }
+
+func (w *work) wait(until time.Time) {
+	if until.IsZero() {
+		until = w.in.Now.Add(w.c.Policy.ProbeEvery)
+	}
+	w.next, w.nextSet = until.UTC(), true
+}

@@ -11,6 +11,7 @@ type Record struct {
 
 	Owner     string    `json:"owner,omitempty"` // of the item; the paths of 3.2 and 4.2 need it
 	ClientID  string    `json:"client_id,omitempty"`
+	Referrer  string    `json:"referrer,omitempty"` // the app's first; probes send it
 	AdoptedAt time.Time `json:"adopted_at,omitzero"`
 	// RebuiltAt is when the journal was rebuilt from the sink. Until one overlap
 	// later, or a person's confirmation, no occupied slot is minted into or revoked.
@@ -49,7 +50,12 @@ type Record struct {
 	LastFailure time.Time `json:"last_failure,omitzero"`
 	LastError   string    `json:"last_error,omitempty"`
 	LastKind    Kind      `json:"last_kind,omitempty"`
-	RateUntil   time.Time `json:"rate_until,omitzero"` // Retry-After outlives a restart
+	RetryAt     time.Time `json:"retry_at,omitzero"` // no effect before; a Retry-After outlives a restart
+
+	// TopGeneration is the highest generation ever seen, so that one is never used twice.
+	TopGeneration int64 `json:"top_generation,omitempty"`
+	// Offset is portal time minus ours, as last measured (rule 11).
+	Offset time.Duration `json:"offset_ns,omitempty"`
 }
 
 // Rotation is one rotation under way.
@@ -68,11 +74,15 @@ type Rotation struct {
 	Republish bool     `json:"republish,omitempty"`
 	Committed bool     `json:"committed,omitempty"` // the first sink holds New
 	// Compromised rotations have no overlap and revoke these keys (nil: all but New).
-	Compromised  bool          `json:"compromised,omitempty"`
-	Fingerprints []Fingerprint `json:"fingerprints,omitempty"`
-	OutageOK     bool          `json:"outage_ok,omitempty"`
-	Mints        int           `json:"mints,omitempty"` // mint requests sent
-	By           string        `json:"by,omitempty"`
+	Compromised bool `json:"compromised,omitempty"`
+	// TargetWasActive: the target slot's flag when it was chosen. One that turned
+	// active without a mint of ours was taken by somebody.
+	TargetWasActive bool          `json:"target_was_active,omitempty"`
+	Fingerprints    []Fingerprint `json:"fingerprints,omitempty"`
+	OutageOK        bool          `json:"outage_ok,omitempty"`
+	DeadOld         bool          `json:"dead_old,omitempty"` // the key that is replaced was dead already
+	Mints           int           `json:"mints,omitempty"`    // mint requests sent
+	By              string        `json:"by,omitempty"`
 }
 
 // SlotUse is what a slot holds, as far as the journal knows.

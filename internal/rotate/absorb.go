@@ -1,0 +1,175 @@
+package rotate
+
+import (
+	"slices"
+	"time"
+)
+
+// absorb folds what was just seen into the record: flags, dates, refusals, deaths,
+// drift. It is pure; the events tell what changed.
+func absorb(in In) (Record, []Event) {
+	a := absorber{in: &in, r: in.Record}
+	a.r.Slots = in.Record.Slots
+	a.app()
+	a.item()
+	if in.View.SkewKnown {
+		a.r.Offset = in.View.Skew
+	}
+	if !a.r.AdoptedAt.IsZero() {
+		a.proof()
+		a.in.Record = a.r
+		a.drift()
+	}
+	return a.r, a.events
+}
+
+type absorber struct {
+	in     *In
+	r      Record
+	events []Event
+}
+
+func (a *absorber) event(k EventKind, e Event) {
+	e.Kind = k
+	a.events = append(a.events, e)
+}
+
+func (a *absorber) app() {
+	v := &a.in.View
+	if v.Have&NeedApp == 0 || v.err(NeedApp) != nil {
+		return
+	}
+	if a.r.ClientID == "" {
+		a.r.ClientID = v.App.ClientID
+	}
+	a.r.Referrer = ""
+	if len(v.App.Referrers) > 0 {
+		a.r.Referrer = v.App.Referrers[0]
+	}
+	for _, s := range Slots() {
+		st := &a.r.Slots[s]
+		st.Active, st.SeenAt = v.App.Active[s], a.in.Now
+		if !st.Active && st.Use != UseEmpty && a.r.Live.Slot != s && a.r.Previous.Slot != s && !a.mintedHere(s) {
+			*st = SlotState{Use: UseEmpty, Since: a.in.Now, Expires: st.Expires, SeenAt: st.SeenAt, Asked: st.Asked, Taken: st.Taken, Intent: st.Intent}
+		}
+	}
+}
+
+// mintedHere: the rotation under way has minted into s, whatever the flag says.
+func (a *absorber) mintedHere(s Slot) bool {
+	return a.r.Rotation != nil && a.r.Rotation.Target == s && a.r.Rotation.Mints > 0 && a.r.Phase.InCutOver()
+}
+
+func (a *absorber) item() {
+	v := &a.in.View
+	if v.Have&NeedItem == 0 || v.err(NeedItem) != nil {
+		return
+	}
+	a.r.Owner = v.Item.Owner
+	for _, s := range Slots() {
+		a.r.Slots[s].Expires = v.Item.Expires[s]
+	}
+}
+
+// proof of the served key: its dates, or one more refusal (rule 8).
+func (a *absorber) proof() {
+	v, now := &a.in.View, a.in.Now
+	if v.Have&(NeedProof|NeedSinks) != NeedProof|NeedSinks || v.err(NeedProof) != nil || v.err(NeedSinks) != nil {
+		return
+	}
+	if fp := v.first().Key.Fingerprint(); fp == "" || fp != a.r.Live.Fingerprint {
+		return
+	}
+	if v.Proof.Valid {
+		a.valid()
+		return
+	}
+	if v.ProofControl != nil || !a.r.DeadAt.IsZero() {
+		return
+	}
+	flagFalse := v.Have&NeedApp != 0 && v.err(NeedApp) == nil && !v.App.Active[a.r.Live.Slot]
+	pastDate := !a.r.Live.LatestExpiry.IsZero() && a.in.Portal.After(a.r.Live.LatestExpiry)
+	a.r.Refusals = append(slices.Clone(a.r.Refusals), now)
+	first := a.r.Refusals[0]
+	enough := len(a.r.Refusals) >= a.in.Policy.DeadProbes && now.Sub(first) >= a.in.Policy.DeadAfter
+	if n := len(a.r.Refusals); n > 32 {
+		a.r.Refusals = append(a.r.Refusals[:1:1], a.r.Refusals[n-16:]...)
+	}
+	if flagFalse || pastDate || enough {
+		a.r.DeadAt = now
+		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation,
+			Detail: deathSentence(flagFalse, pastDate)})
+	}
+}
+
+func deathSentence(flagFalse, pastDate bool) string {
+	switch {
+	case flagFalse:
+		return "the portal says that its slot holds no active key"
+	case pastDate:
+		return "it has expired"
+	}
+	return "the portal refused it again and again while it answers other calls"
+}
+
+func (a *absorber) valid() {
+	v := &a.in.View
+	a.r.ProbedAt = a.in.Now
+	a.r.Refusals = nil
+	if !a.r.DeadAt.IsZero() {
+		a.r.DeadAt = time.Time{}
+		a.event(EventKeyRevived, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint})
+	}
+	k := a.r.Live
+	if v.Have&NeedItem != 0 && v.err(NeedItem) == nil {
+		k.Expires, k.LatestExpiry = time.Time{}, time.Time{}
+		k = k.seen(v.Item.Expires[k.Slot])
+		if !a.r.Live.Expires.IsZero() && k.Expires.IsZero() && v.Proof.Expires.IsZero() {
+			k.Expires, k.LatestExpiry = a.r.Live.Expires, a.r.Live.LatestExpiry
+		}
+	}
+	k = k.seen(v.Proof.Expires)
+	a.r.Live = k
+	a.r.Slots[k.Slot].Key = k
+}
+
+// drift is looked for whenever sinks and the served key were seen, outside of
+// publishing, where sinks differ by intent.
+func (a *absorber) drift() {
+	v := &a.in.View
+	if CauseOf(v.err(NeedApp)) == CauseNotFound || CauseOf(v.err(NeedItem)) == CauseNotFound {
+		a.setDrift(DriftItemGone, "the portal does not show the item to us any more")
+		return
+	}
+	if v.Have&NeedSinks == 0 || a.r.Phase == PhasePublishing {
+		return
+	}
+	if err := v.err(NeedSinks); err != nil {
+		if CauseOf(err) == CauseMalformed {
+			a.setDrift(DriftMalformed, err.Error())
+		}
+		return
+	}
+	if a.in.show(v.first()) == showsNew || v.Have&NeedProof == 0 || v.err(NeedProof) != nil {
+		return
+	}
+	d, why := a.in.agreement()
+	if d == DriftNone && a.r.Drift == DriftDates && v.Have&NeedItem == 0 {
+		return
+	}
+	a.setDrift(d, why)
+}
+
+func (a *absorber) setDrift(d Drift, why string) {
+	if d == a.r.Drift {
+		a.r.DriftDetail = why
+		return
+	}
+	if d == DriftNone {
+		a.event(EventDriftCleared, Event{Drift: a.r.Drift})
+		a.r.Drift, a.r.DriftSince, a.r.DriftDetail = DriftNone, time.Time{}, ""
+		return
+	}
+	a.r.Drift, a.r.DriftSince, a.r.DriftDetail = d, a.in.Now, why
+	a.event(EventDrift, Event{Drift: d, Detail: why})
+}

@@ -1,0 +1,172 @@
+package rotate
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// mint journals the intent and the time of sending, then asks for the key. Its
+// outcome is known, known not to have happened, or unknown (rule 6).
+func (w *work) mint(ctx context.Context) {
+	if time.Since(w.in.View.Since) > freshFor {
+		w.fail(EffectMint, &Error{Op: "mint", Kind: KindTransient, Err: fmt.Errorf("what was read for it is older than %s", freshFor)})
+		return
+	}
+	before := w.rec
+	w.intendMint()
+	if _, err := w.save(ctx); err != nil {
+		w.err = err
+		return
+	}
+	slot, app := w.rec.Rotation.Target, w.in.View.App
+	w.s.sentAt[slot] = w.e.o.Elapsed()
+	minted, err := w.c.Portal.Mint(WithPurpose(ctx, PurposeProtocol), w.c.ID, app, slot)
+	switch {
+	case KindOf(err) == KindUnknownOutcome:
+		w.setIntent(slot, OutcomeUnknown)
+		w.fail(EffectMint, err)
+		w.rec.RetryAt = time.Time{}
+		w.wait(w.rec.Slots[slot].Intent.SentAt.Add(w.c.Policy.EffectHorizon))
+	case err != nil:
+		epoch := w.rec.Epoch
+		w.rec = before
+		w.rec.Epoch = epoch
+		w.s.sentAt[slot] = 0
+		if CauseOf(err) == CauseBadDate {
+			w.rec.Phase = PhaseDating
+		}
+		w.fail(EffectMint, err)
+	default:
+		w.minted(slot, minted)
+	}
+}
+
+// intendMint changes the record to what is true once the request is sent: the slot
+// holds a key of ours that nobody has seen, and no other.
+func (w *work) intendMint() {
+	r := &w.rec
+	rot := *r.Rotation
+	rot.Mints++
+	rot.New = KeyFacts{}
+	r.Rotation = &rot
+	if r.Previous.Slot == rot.Target {
+		r.Previous, r.RetireAt = KeyFacts{}, time.Time{}
+	}
+	st := &r.Slots[rot.Target]
+	*st = SlotState{Use: UseOwn, Since: w.in.Now, Asked: st.Asked, Expires: st.Expires, Active: st.Active, SeenAt: st.SeenAt,
+		Intent: &Intent{Effect: EffectMint, RotationID: rot.ID, SentAt: time.Now().UTC().Round(0), Outcome: OutcomePending}}
+}
+
+func (w *work) setIntent(slot Slot, o Outcome) {
+	i := *w.rec.Slots[slot].Intent
+	i.Outcome = o
+	w.rec.Slots[slot].Intent = &i
+}
+
+// minted takes the key into memory. It must name the slot and the client that were
+// asked for; another one is nobody's to use.
+func (w *work) minted(slot Slot, m Minted) {
+	fp := m.Key.Fingerprint()
+	if fp.Slot() != slot || fp.ClientTail() != tailOf(w.in.View.App.ClientID) {
+		w.setIntent(slot, OutcomeUnknown)
+		err := &Error{Op: "mint slot " + slot.String(), Kind: KindPermanent, Err: fmt.Errorf("the portal answered with the key %s", fp)}
+		w.fail(EffectMint, err)
+		w.quarantine(err.Error())
+		return
+	}
+	w.setIntent(slot, OutcomeDone)
+	k := KeyFacts{Slot: slot, Fingerprint: fp, Generation: w.rec.Rotation.Generation, MintedAt: w.in.Now}.seen(m.Expires)
+	w.s.minted, w.s.facts, w.s.privileges, w.s.provedAt = m.Key, k, w.in.View.App.Privileges, 0
+	w.takeMinted()
+	w.done(EffectMint, Event{Slot: slot, Fingerprint: fp, Generation: k.Generation, Expires: k.Expires})
+}
+
+// takeMinted writes the facts of the key in memory into the record; also after a
+// journal write that failed right behind the mint.
+func (w *work) takeMinted() {
+	rot := *w.rec.Rotation
+	rot.New = w.s.facts
+	w.rec.Rotation = &rot
+	w.rec.Slots[rot.Target].Key = rot.New
+	w.rec.Phase = PhaseProving
+	w.setIntent(rot.Target, OutcomeDone)
+}
+
+// prove asks the portal who the new key is. A refusal is slow propagation and is
+// waited for with the key in memory; a wrong answer is quarantine.
+func (w *work) prove(ctx context.Context) {
+	if w.rec.Rotation.New.Fingerprint != w.s.minted.Fingerprint() {
+		w.takeMinted()
+	}
+	p, err := w.c.Portal.Prove(WithPurpose(ctx, PurposeProtocol), w.s.minted, w.c.referrer(w.in))
+	if err != nil {
+		w.fail(EffectProve, err)
+		return
+	}
+	if !p.Valid {
+		w.effect = EffectProve
+		w.d.Blocked, w.d.Detail = ReasonPropagation, "the portal does not accept the new key yet"
+		w.wait(time.Now().UTC().Round(0).Add(w.propagationWait()))
+		return
+	}
+	if why := w.proofFault(p); why != "" {
+		err := &Error{Op: "prove the new key of slot " + w.rec.Rotation.Target.String(), Kind: KindPermanent, Err: fmt.Errorf("%s", why)}
+		w.s.minted.Forget()
+		w.fail(EffectProve, err)
+		w.giveUp(err.Error())
+		return
+	}
+	if w.c.Parity != nil && !w.s.old.IsZero() {
+		if err := w.c.Parity.Compare(WithPurpose(ctx, PurposeParity), w.s.old, w.s.minted, w.c.referrer(w.in)); err != nil {
+			w.fail(EffectProve, err)
+			return
+		}
+	}
+	rot := *w.rec.Rotation
+	rot.New = rot.New.seen(p.Expires)
+	w.s.facts, w.s.provedAt = rot.New, w.e.o.Elapsed()
+	w.rec.Rotation, w.rec.Phase = &rot, PhasePublishing
+	w.done(EffectProve, Event{Slot: rot.Target, Fingerprint: rot.New.Fingerprint, Expires: rot.New.Expires})
+}
+
+// propagationWait grows with the time since the mint, from a tenth of the first
+// back-off to the whole.
+func (w *work) propagationWait() time.Duration {
+	base := w.c.Policy.RetryBase
+	return min(max(time.Since(w.s.facts.MintedAt)/4, base/10), base)
+}
+
+// proofFault says what is wrong with a new key that the portal accepts; "" if
+// nothing is.
+func (w *work) proofFault(p Proof) string {
+	r := &w.rec
+	if p.Item != "" && p.Item != r.ID.Item || p.ClientID != "" && p.ClientID != r.ClientID {
+		return "the new key belongs to item " + string(p.Item)
+	}
+	for _, want := range w.s.privileges {
+		if p.Privileges != nil && !slices.Contains(p.Privileges, want) {
+			return "the new key lacks the privilege " + want
+		}
+	}
+	at := r.Rotation.New.seen(p.Expires).Expires
+	if at.IsZero() || r.Live.Expires.IsZero() || urgent(r.Rotation.Reason) || r.Rotation.Reason == ReasonRequested {
+		return ""
+	}
+	if !at.After(r.Live.Expires.Add(w.c.Policy.MinGain / 2)) {
+		return "the new key expires " + stamp(at) + ", hardly later than the served one (" + stamp(r.Live.Expires) + "); asked was " + stamp(r.Rotation.Asked)
+	}
+	return ""
+}
+
+// giveUp ends a rotation whose key must not be published.
+func (w *work) giveUp(why string) {
+	r := &w.rec
+	w.event(Event{Kind: EventAborted, Slot: r.Rotation.Target, Detail: why})
+	r.Rotation, r.Phase, r.Request = nil, PhaseIdle, nil
+	if r.Previous.Fingerprint != "" {
+		r.Phase = PhaseOverlap
+	}
+	w.quarantine(why)
+}

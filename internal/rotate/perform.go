@@ -1,0 +1,261 @@
+package rotate
+
+import (
+	"context"
+	"hash/fnv"
+	"time"
+)
+
+// perform does the decision's one effect, or its change of the journal.
+func (w *work) perform(ctx context.Context) {
+	switch w.d.Step {
+	case StepNone:
+	case StepSurvey, StepProbe:
+		w.looked()
+	case StepFail:
+		w.fail(EffectSurvey, w.d.Err)
+	case StepAdopt:
+		w.adopt(ctx)
+	case StepRebuild:
+		w.rebuild()
+	case StepMark:
+		w.mark(ctx)
+	case StepStart:
+		w.start()
+	case StepClaim:
+		w.claim(ctx)
+	case StepReclaim:
+		w.reclaim()
+	case StepDate:
+		w.date(ctx)
+	case StepMint:
+		w.mint(ctx)
+	case StepProve:
+		w.prove(ctx)
+	case StepPublish:
+		w.publish(ctx)
+	case StepCommit:
+		w.commit(w.in.View.first())
+	case StepPromote:
+		w.promote()
+	case StepSwap:
+		w.swap()
+	case StepRetire, StepRevoke:
+		w.revoke(ctx)
+	case StepFinish:
+		w.finish(ctx)
+	case StepTaken:
+		w.taken()
+	case StepAbort:
+		w.abort()
+	case StepRefuse:
+		w.refuse()
+	}
+}
+
+// done notes an effect that succeeded: the failures before it are over.
+func (w *work) done(ef Effect, ev Event) {
+	w.effect = ef
+	ev.Kind, ev.Effect, ev.Result, ev.Took = EventEffect, ef, ResultOK, time.Since(w.began)
+	w.event(ev)
+	w.rec.Attempts, w.rec.LastError, w.rec.LastKind, w.rec.RetryAt = 0, "", "", time.Time{}
+	w.rec.LastFailure = time.Time{}
+}
+
+// fail notes an effect that did not succeed, and when to try again.
+func (w *work) fail(ef Effect, err error) {
+	w.effect, w.err = ef, err
+	r, p, now := &w.rec, &w.c.Policy, time.Now().UTC().Round(0)
+	r.Attempts++
+	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
+	wait := backoff(w.c.Name, r.Attempts, p.RetryBase, p.RetryMax)
+	if asked := WaitOf(err); asked > wait {
+		wait = asked
+	}
+	r.RetryAt = now.Add(wait)
+	w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(KindOf(err)), Slot: w.d.Slot, Sink: w.sink, Error: err.Error(), Took: time.Since(w.began)})
+	if k := KindOf(err); p.MaxAttempts > 0 && r.Attempts >= p.MaxAttempts && (k == KindPermanent || k == KindConflict) && !w.s.HoldsKey() {
+		w.quarantine(plural(r.Attempts, "failure") + " in a row, the last one: " + err.Error())
+	}
+}
+
+// backoff doubles from base to limit, with a jitter of up to a tenth that is stable
+// for a name and attempt.
+func backoff(name Name, attempts int, base, limit time.Duration) time.Duration {
+	d := base
+	for i := 1; i < attempts && d < limit; i++ {
+		d *= 2
+	}
+	d = min(d, limit)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(name))
+	_, _ = h.Write([]byte{byte(attempts)})
+	return d - time.Duration(h.Sum32()%100)*d/1000
+}
+
+func (w *work) quarantine(why string) {
+	if w.rec.Quarantine != nil {
+		return
+	}
+	w.rec.Quarantine = &Quarantine{Since: w.in.Now, Reason: why}
+	w.event(Event{Kind: EventQuarantined, Detail: why})
+}
+
+// looked ends a survey or probe: what it saw is in the record already.
+func (w *work) looked() {
+	if w.d.Step == StepSurvey {
+		w.rec.SurveyedAt, w.effect, w.s.look = w.in.Now, EffectSurvey, false
+	} else {
+		w.effect = EffectProbe
+	}
+	ok := w.in.View.Proof.Valid || w.rec.Live.Fingerprint == ""
+	res := ResultOK
+	if !ok {
+		res = Result(KindAuth)
+		if w.d.Step == StepProbe {
+			w.rec.ProbedAt = w.in.Now
+		}
+	}
+	w.clearFailures()
+	w.event(Event{Kind: EventEffect, Effect: w.effect, Result: res, Slot: w.rec.Live.Slot, Fingerprint: w.rec.Live.Fingerprint,
+		Expires: w.rec.Live.Expires, Took: time.Since(w.in.View.Since)})
+	if len(w.rec.Refusals) > 0 && w.rec.DeadAt.IsZero() {
+		w.rec.RetryAt = w.in.nextSuspect()
+		w.wait(w.rec.RetryAt)
+	}
+}
+
+// clearFailures after a look that worked: outside of a rotation a look is the only
+// thing that can fail.
+func (w *work) clearFailures() {
+	if !w.rec.Phase.InCutOver() {
+		w.rec.Attempts, w.rec.LastError, w.rec.LastKind, w.rec.RetryAt, w.rec.LastFailure = 0, "", "", time.Time{}, time.Time{}
+	}
+}
+
+// start begins a rotation in the journal.
+func (w *work) start() {
+	r, d := &w.rec, &w.d
+	rot := &Rotation{ID: w.e.o.NewID(w.in.Now), Reason: d.Due, Started: w.in.Now, Generation: w.top() + 1, Target: d.Slot}
+	if q := r.Request; q != nil && (d.Due == ReasonRequested || d.Due == ReasonCompromised || d.Due == ReasonRollback) {
+		rot.By, rot.OutageOK = q.By, q.OutageOK
+		rot.Compromised = d.Due == ReasonCompromised
+		rot.Fingerprints = q.Fingerprints
+	}
+	rot.DeadOld = !r.DeadAt.IsZero()
+	if d.Key.Fingerprint != "" {
+		rot.Republish, rot.New = true, d.Key
+		rot.New.Generation = rot.Generation
+	} else {
+		rot.TargetWasActive = w.in.View.App.Active[d.Slot]
+		if st := &r.Slots[d.Slot]; rot.TargetWasActive && st.Key.LatestExpiry.IsZero() {
+			st.Key.LatestExpiry = w.in.View.Item.Expires[d.Slot]
+		}
+	}
+	r.Rotation, r.Phase = rot, PhaseClaiming
+	w.event(Event{Kind: EventStarted, Slot: d.Slot, Generation: rot.Generation, Actor: rot.By, Detail: d.Detail})
+}
+
+func (w *work) top() int64 {
+	return max(w.rec.TopGeneration, w.rec.Live.Generation, w.rec.Previous.Generation)
+}
+
+// meta is what a sink's entry should say about the key that it holds.
+func (w *work) meta(e Entry) *Meta {
+	r := &w.rec
+	m := Meta{Key: r.Live, Previous: r.Previous, RetireAt: r.RetireAt}
+	if old := e.Meta; old != nil {
+		m.RotationID, m.Published, m.Claim = old.RotationID, old.Published, old.Claim
+		if fp := e.Key.Fingerprint(); fp != "" && fp != r.Live.Fingerprint {
+			m.Key, m.Previous, m.RetireAt = old.Key, old.Previous, old.RetireAt
+		}
+	}
+	m.Format, m.Portal, m.Item, m.Instance = MetaFormat, w.c.ID.Portal, w.c.ID.Item, w.e.o.Instance
+	m.AdoptedAt, m.Hold = r.AdoptedAt, r.Hold
+	return &m
+}
+
+// write is one compare-and-swap into a sink.
+func (w *work) write(ctx context.Context, i int, e Entry, cas Version) (Version, error) {
+	w.sink = w.c.Sinks[i].Name()
+	return w.c.Sinks[i].Write(ctx, e, cas)
+}
+
+func (w *work) claim(ctx context.Context) {
+	r, rot, e := &w.rec, w.rec.Rotation, w.in.View.first()
+	m := w.meta(e)
+	m.Claim = &Claim{Generation: rot.Generation, Slot: rot.Target, Instance: w.e.o.Instance, RotationID: rot.ID, At: w.in.Now}
+	v, err := w.write(ctx, 0, Entry{Key: e.Key, Meta: m}, e.Version)
+	if err != nil {
+		w.fail(EffectClaim, err)
+		return
+	}
+	w.s.claim, w.s.claimedAt, w.s.old = v, w.e.o.Elapsed(), e.Key
+	if rot.Republish {
+		w.s.old = Secret{}
+	}
+	changed := *rot
+	changed.ClaimAt, changed.ClaimedAt = v, w.in.Now
+	r.Rotation, r.MarkDue = &changed, false
+	r.Phase = PhaseDating
+	if rot.Republish {
+		r.Phase = PhasePublishing
+	}
+	w.done(EffectClaim, Event{Slot: rot.Target, Sink: w.sink, Generation: rot.Generation})
+}
+
+// reclaim goes back to the claim: the key is lost, or the claim is of no use.
+func (w *work) reclaim() {
+	r := &w.rec
+	w.s.minted.Forget()
+	changed := *r.Rotation
+	st := &r.Slots[changed.Target]
+	if st.Intent != nil && st.Intent.Effect == EffectMint {
+		w.event(Event{Kind: EventKeyLost, Slot: changed.Target, Fingerprint: changed.New.Fingerprint, Detail: w.d.Detail})
+		st.Intent, st.Use = nil, UseOwn
+	}
+	changed.New, changed.ClaimAt = KeyFacts{}, ""
+	r.Rotation, r.Phase = &changed, PhaseClaiming
+}
+
+func (w *work) abort() {
+	r := &w.rec
+	w.event(Event{Kind: EventAborted, Slot: w.d.Slot, Detail: w.d.Detail})
+	r.Rotation, r.Phase = nil, PhaseIdle
+	if r.Previous.Fingerprint != "" {
+		r.Phase = PhaseOverlap
+	}
+	r.RetryAt = w.in.Now.Add(w.c.Policy.RetryBase)
+	w.wait(r.RetryAt)
+}
+
+func (w *work) refuse() {
+	q := w.rec.Request
+	w.event(Event{Kind: EventRefused, Reason: w.d.Blocked, Actor: q.By, Detail: string(q.Kind) + ": " + w.d.Detail})
+	w.rec.Request = nil
+}
+
+// date sets the target slot's expiry; what is asked for is journalled first.
+func (w *work) date(ctx context.Context) {
+	r := &w.rec
+	slot := r.Rotation.Target
+	asked := w.c.Policy.ExpiryFor(w.c.Name, w.in.Portal)
+	changed := *r.Rotation
+	changed.Asked = asked
+	r.Rotation = &changed
+	r.Slots[slot].Asked = asked
+	if _, err := w.save(ctx); err != nil {
+		w.err = err
+		return
+	}
+	err := w.c.Portal.SetExpiry(WithPurpose(ctx, PurposeProtocol), w.c.ID, w.rec.Owner, slot, asked)
+	if err != nil {
+		if CauseOf(err) == CauseNotFound || CauseOf(err) == CauseForbidden {
+			w.rec.Owner = "" // read it again: the item may have moved
+		}
+		w.fail(EffectDate, err)
+		return
+	}
+	w.rec.Phase = PhaseMinting
+	w.done(EffectDate, Event{Slot: slot, Expires: asked})
+}

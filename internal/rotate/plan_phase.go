@@ -1,0 +1,413 @@
+package rotate
+
+import "time"
+
+// The phases from claiming to publishing. In each, an unlocked decision is either
+// the phase's one effect, a change of the journal, or a wait.
+
+// pause is the common gate of these phases: back-off, and before the first mint
+// also everything that stops a start (rule 13).
+func (in *In) pause() (Decision, bool) {
+	r := &in.Record
+	if in.Now.Before(r.RetryAt) {
+		d := wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+		d.Due = r.Rotation.Reason
+		return d, true
+	}
+	if r.Rotation.Mints > 0 || r.Rotation.Republish {
+		return Decision{}, false
+	}
+	if (r.Hold.Active(in.Now) && !r.Rotation.Compromised) || r.Quarantine != nil || in.Mode != ModeRotate {
+		return Decision{Step: StepAbort, Due: r.Rotation.Reason, Blocked: ReasonHeld, Detail: "stopped before its mint"}, true
+	}
+	return Decision{}, false
+}
+
+// working marks a decision as part of the rotation under way.
+func (in *In) working(d Decision) Decision {
+	if d.Due == "" && in.Record.Rotation != nil {
+		d.Due = in.Record.Rotation.Reason
+	}
+	return d
+}
+
+func (in *In) decideClaiming() Decision {
+	if d, ok := in.pause(); ok {
+		return d
+	}
+	if d, ok := in.lookedAt(NeedSinks); !ok {
+		return in.working(d)
+	}
+	r, e := &in.Record, in.View.first()
+	rot := r.Rotation
+	if in.foreignInstance(e) {
+		if text := in.claimBlock(); text != "" {
+			return in.working(wait(ReasonForeignClaim, e.Meta.Claim.At.Add(in.Policy.EffectHorizon), text))
+		}
+		return in.working(in.giveWay(DriftForeignInstance, "rotatord instance "+e.Meta.Instance+" wrote into the first sink"))
+	}
+	sh := in.show(e)
+	switch {
+	case sh == showsNew:
+		return in.working(Decision{Step: StepCommit, Detail: "the first sink shows the new key after all"})
+	case sh == showsLive, sh == showsNever && r.Live.Fingerprint == "":
+	case rot.Republish && (sh == showsVanished || sh == showsPrevious):
+	case rot.OutageOK:
+	default:
+		return in.working(in.giveWay(driftOf(sh), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+")"))
+	}
+	return in.working(Decision{Step: StepClaim, Slot: rot.Target})
+}
+
+// giveWay ends a rotation that minted nothing, and waits with one that did.
+func (in *In) giveWay(_ Drift, detail string) Decision {
+	if in.Record.Rotation.Mints == 0 {
+		return Decision{Step: StepAbort, Blocked: ReasonDrift, Detail: detail}
+	}
+	return wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), detail)
+}
+
+func (in *In) decideDating() Decision {
+	if d, ok := in.pause(); ok {
+		return d
+	}
+	if !in.Mem.ClaimFresh {
+		return in.working(Decision{Step: StepReclaim, Detail: "the claim is too old to be used"})
+	}
+	if d, ok := in.lookedAt(in.slotNeed()); !ok {
+		return in.working(d)
+	}
+	if d, ok := in.targetGone(); ok {
+		return in.working(d)
+	}
+	return in.working(Decision{Step: StepDate, Slot: in.Record.Rotation.Target})
+}
+
+// slotNeed is what classifying the target takes: the item only where a flag that
+// was true may be that of an expired key, or the owner is unknown.
+func (in *In) slotNeed() Need {
+	n := NeedApp
+	if in.Record.Owner == "" || (in.View.Have&NeedApp != 0 && in.View.App.Active[in.Record.Rotation.Target]) {
+		n |= NeedItem
+	}
+	return n
+}
+
+// targetGone tells that the target may not be minted into any more.
+func (in *In) targetGone() (Decision, bool) {
+	if n := in.slotNeed(); in.missing(n) != 0 {
+		return look(in.missing(n)), true
+	}
+	rot := in.Record.Rotation
+	class, why, until := in.mintable(rot.Target, rot.Reason, in.Record.Request)
+	if class != slotServed && rot.Mints == 0 && !rot.TargetWasActive && in.View.App.Active[rot.Target] && !in.claimOnly() {
+		return Decision{Step: StepAbort, Blocked: ReasonOccupied, Detail: "somebody minted into slot " + rot.Target.String() + " meanwhile"}, true
+	}
+	switch why {
+	case "":
+		return Decision{}, false
+	case ReasonHorizon, ReasonRebuilt, ReasonOverlap:
+		return wait(why, until, blockedSentence(why)), true
+	default:
+		if rot.Mints == 0 {
+			return Decision{Step: StepAbort, Blocked: why, Detail: "slot " + rot.Target.String() + ": " + blockedSentence(why)}, true
+		}
+		return wait(why, in.Now.Add(in.Policy.ProbeEvery), "slot "+rot.Target.String()+": "+blockedSentence(why)), true
+	}
+}
+
+// claimOnly: the slot's state is ours by an intent of an earlier rotation.
+func (in *In) claimOnly() bool {
+	return in.Record.Slots[in.Record.Rotation.Target].Use == UseOwn
+}
+
+// lostMint handles a mint that was sent and whose key is in no memory: wait out the
+// effect horizon, then claim again (rule 6).
+func (in *In) lostMint() (Decision, bool) {
+	rot := in.Record.Rotation
+	i := in.Record.Slots[rot.Target].Intent
+	if i == nil || i.Effect != EffectMint || i.Outcome == OutcomeFailed || in.Mem.Minted != "" {
+		return Decision{}, false
+	}
+	if until := i.SentAt.Add(in.Policy.EffectHorizon); in.Now.Before(until) || in.Mem.InFlight[rot.Target] {
+		if until.Before(in.Now) {
+			until = in.Now.Add(in.Policy.EffectHorizon / 10)
+		}
+		return wait(ReasonHorizon, until, "the minted key is lost; its request may still take effect"), true
+	}
+	return Decision{Step: StepReclaim, Slot: rot.Target, Detail: "the minted key is lost; the slot is minted into again"}, true
+}
+
+func (in *In) decideMinting() Decision {
+	if d, ok := in.lostMint(); ok {
+		return in.working(d)
+	}
+	rot := in.Record.Rotation
+	if in.Mem.Minted != "" {
+		return in.working(Decision{Step: StepProve, Slot: rot.Target})
+	}
+	if d, ok := in.pause(); ok {
+		return d
+	}
+	if !in.Mem.ClaimFresh {
+		return in.working(Decision{Step: StepReclaim, Detail: "the claim is too old to be used"})
+	}
+	if d, ok := in.lookedAt(NeedSinks | NeedProof | in.slotNeed()); !ok {
+		return in.working(d)
+	}
+	e := in.View.first()
+	if e.Version != rot.ClaimAt || e.Meta == nil || e.Meta.Claim == nil || e.Meta.Claim.RotationID != rot.ID || e.Meta.Claim.Instance != in.Instance {
+		return in.working(Decision{Step: StepReclaim, Detail: "the first sink was written since the claim"})
+	}
+	if err := in.sinkErr(); err != nil && rot.Reason != ReasonDead && !rot.OutageOK {
+		return in.working(Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()})
+	}
+	if d, ok := in.targetGone(); ok {
+		return in.working(d)
+	}
+	if d, text := in.mintDrift(rot); d == DriftKeyRefused {
+		return in.working(wait(ReasonSuspect, in.nextSuspect(), text))
+	} else if d != DriftNone {
+		return in.working(in.giveWay(d, text))
+	}
+	return in.working(Decision{Step: StepMint, Slot: rot.Target})
+}
+
+// mintDrift is agreement for the mint. Dates that disagree do not stop a mint into
+// an empty slot.
+func (in *In) mintDrift(rot *Rotation) (Drift, string) {
+	if rot.OutageOK {
+		return DriftNone, ""
+	}
+	d, text := in.agreement()
+	if rot.Reason == ReasonDead && (d == DriftKeyRefused || d == DriftFlag) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
+		return DriftNone, ""
+	}
+	return d, text
+}
+
+func (in *In) decideProving() Decision {
+	if d, ok := in.lostMint(); ok {
+		return in.working(d)
+	}
+	if in.Now.Before(in.Record.RetryAt) {
+		return in.working(wait(ReasonBackoff, in.Record.RetryAt, "after "+plural(in.Record.Attempts, "failure")))
+	}
+	return in.working(Decision{Step: StepProve, Slot: in.Record.Rotation.Target})
+}
+
+func (in *In) decidePublishing() Decision {
+	r := &in.Record
+	if in.Now.Before(r.RetryAt) {
+		return in.working(wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure")))
+	}
+	if d, ok := in.lookedAt(NeedSinks); !ok {
+		return in.working(d)
+	}
+	if r.Rotation.Committed {
+		return in.working(in.decideCommitted())
+	}
+	e := in.View.first()
+	sh := in.show(e)
+	if sh == showsNew {
+		return in.working(Decision{Step: StepCommit})
+	}
+	if r.Rotation.Republish {
+		return in.working(in.decideRepublish(sh))
+	}
+	if in.Mem.Minted == "" {
+		if d, ok := in.lostMint(); ok {
+			return in.working(d)
+		}
+		return in.working(Decision{Step: StepReclaim, Detail: "the minted key is lost"})
+	}
+	if sh != showsLive && sh != showsVanished && (sh != showsNever || r.Live.Fingerprint != "") {
+		return in.working(wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+"); the new key waits in memory"))
+	}
+	if in.foreignInstance(e) {
+		return in.working(wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "rotatord instance "+e.Meta.Instance+" wrote into the first sink; the new key waits in memory"))
+	}
+	if !in.Mem.ProofFresh {
+		return in.working(Decision{Step: StepProve, Slot: r.Rotation.Target})
+	}
+	return in.working(Decision{Step: StepPublish, Sink: 0, Slot: r.Rotation.New.Slot})
+}
+
+// decideRepublish writes a key back that some sink held before.
+func (in *In) decideRepublish(sh showing) Decision {
+	if d, ok := in.lookedAt(NeedEarlier | NeedOld); !ok {
+		return d
+	}
+	if !in.View.OldHad || !in.View.Old.Valid {
+		return Decision{Step: StepAbort, Blocked: ReasonDrift, Detail: "the key to write back is gone or refused"}
+	}
+	if in.foreignInstance(in.View.first()) || sh == showsForeign || sh == showsOtherItem || sh == showsNewFormat {
+		return Decision{Step: StepAbort, Blocked: ReasonDrift, Detail: "the first sink changed meanwhile (" + string(sh) + ")"}
+	}
+	return Decision{Step: StepPublish, Sink: 0, Slot: in.Record.Rotation.New.Slot}
+}
+
+// decideCommitted copies the new key into the later sinks, and promotes once all
+// show it and the served key was probed.
+func (in *In) decideCommitted() Decision {
+	r := &in.Record
+	for i, s := range in.View.Sinks {
+		if s.Err != nil {
+			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: s.Err, Detail: s.Err.Error()}
+		}
+		switch sh := in.show(s.Entry); {
+		case sh == showsLive:
+		case i > 0 && (sh == showsNever || sh == showsVanished || sh == showsPrevious):
+			return Decision{Step: StepPublish, Sink: i, Slot: r.Live.Slot}
+		case i == 0 && (sh == showsVanished || sh == showsPrevious):
+			d, ok := in.decideRepair()
+			if ok {
+				return d
+			}
+			return wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "the first sink lost the key that it held ("+string(sh)+")")
+		default:
+			return wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "sink "+s.Name+" shows "+orNothing(s.Entry.Key.Fingerprint())+" ("+string(sh)+")")
+		}
+	}
+	if d, ok := in.lookedAt(NeedProof); !ok {
+		return d
+	}
+	if in.View.Proof.Valid {
+		return Decision{Step: StepPromote, Slot: r.Live.Slot}
+	}
+	if !r.DeadAt.IsZero() {
+		if d, ok := in.decideRepair(); ok {
+			return d
+		}
+		return in.decideStart(ReasonDead, "the published key is dead")
+	}
+	return Decision{Step: StepProbe, Blocked: ReasonSuspect, Next: in.nextSuspect(), Detail: "the served key was refused; it is probed again"}
+}
+
+// decideOverlap keeps both keys working until the previous one may go.
+func (in *In) decideOverlap() Decision {
+	r := &in.Record
+	if d, ok := in.decideRequest(); ok {
+		return d
+	}
+	if due, detail := in.due(); due == ReasonCompromised || due == ReasonDead || (due != "" && in.critical() && in.overlapOver()) {
+		if d := in.decideStart(due, detail); d.Step != StepNone || d.Need != 0 {
+			return d
+		}
+	}
+	if r.MarkDue && !in.Now.Before(r.RetryAt) {
+		return in.decideMark()
+	}
+	if in.overlapOver() {
+		d := in.decideRetire()
+		if d.Step != StepNone || d.Need != 0 || in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
+			return d
+		}
+	}
+	if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) && !in.Now.Before(r.RetryAt) {
+		return in.decideProbe()
+	}
+	if in.Mem.Look {
+		if d, ok := in.survey(); ok {
+			return d
+		}
+	}
+	next := r.ProbedAt.Add(in.Policy.ProbeEvery)
+	if at := r.RetireAt.Add(-min(r.Offset, 0)); at.After(in.Now) && at.Before(next) {
+		next = at
+	}
+	if next.Before(r.RetryAt) {
+		next = r.RetryAt
+	}
+	return wait(ReasonOverlap, next, "the previous key of slot "+r.Previous.Slot.String()+" is retired "+stamp(r.RetireAt))
+}
+
+// decideProbe probes the served key, and repairs what it finds.
+func (in *In) decideProbe() Decision {
+	if d, ok := in.lookedAt(NeedSinks | NeedProof); !ok {
+		return d
+	}
+	if d, ok := in.decideRepair(); ok {
+		return d
+	}
+	d := Decision{Step: StepProbe, Blocked: ReasonOverlap, Detail: "the served key works"}
+	if !in.View.Proof.Valid {
+		d.Blocked, d.Detail, d.Next = ReasonSuspect, "the served key was refused", in.nextSuspect()
+	}
+	return d
+}
+
+// decideRetire revokes the previous key under fresh agreement. What stops it
+// (rule 13) never outlives the key's own expiry.
+func (in *In) decideRetire() Decision {
+	r := &in.Record
+	later := in.Now.Add(in.Policy.ProbeEvery)
+	rushed := r.Rotation != nil && r.Rotation.Compromised || r.Request != nil && r.Request.Kind == RequestCompromised
+	if in.Now.Before(r.RetryAt) {
+		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+	}
+	if !rushed {
+		if r.Hold.Active(in.Now) {
+			return wait(ReasonHeld, earlier(later, r.Hold.Until), "held by "+r.Hold.By+": "+r.Hold.Reason)
+		}
+		if r.Quarantine != nil {
+			return wait(ReasonQuarantined, later, r.Quarantine.Reason)
+		}
+		if c := in.Policy.Calendar; c != nil {
+			if why, opens := c.Closed(in.Now); why != "" {
+				return wait(why, earlier(later, opens), "opens "+stamp(opens))
+			}
+		}
+	}
+	if until := r.RebuiltAt.Add(in.Policy.Overlap); !r.RebuiltAt.IsZero() && in.Now.Before(until) {
+		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
+	}
+	if d, ok := in.lookedAt(NeedSinks | NeedApp | NeedProof | NeedOld); !ok {
+		return d
+	}
+	if err := in.sinkErr(); err != nil {
+		return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+	}
+	if d, ok := in.decideRepair(); ok {
+		return d
+	}
+	return in.retireNow(later)
+}
+
+func (in *In) retireNow(later time.Time) Decision {
+	r, v := &in.Record, &in.View
+	old := r.Previous.Slot
+	if in.served(old) {
+		return wait(ReasonDrift, later, "a sink serves the key of slot "+old.String()+" again")
+	}
+	if d, why := in.agreement(); d != DriftNone {
+		return wait(ReasonDrift, later, why)
+	}
+	if !v.SkewKnown || v.Skew.Abs() > MaxSkew {
+		return wait(ReasonClock, later, "our clock and the portal's differ by "+v.Skew.Round(time.Second).String()+", or the portal sends no Date")
+	}
+	refused := v.OldHad && !v.Old.Valid
+	switch {
+	case !v.App.Active[old] && v.OldHad && v.Old.Valid:
+		return Decision{Step: StepFail, Blocked: ReasonWorking, Detail: "the old key still works though its flag is false",
+			Err: &Error{Op: "prove the end of the old key", Kind: KindTransient}}
+	case !v.App.Active[old]:
+		return Decision{Step: StepFinish, Slot: old, Detail: "slot " + old.String() + " is empty"}
+	case in.pastDate(old):
+		return Decision{Step: StepFinish, Slot: old, Detail: "the key of slot " + old.String() + " has expired"}
+	}
+	if until, flying := in.inFlight(old); flying {
+		return wait(ReasonHorizon, until, blockedSentence(ReasonHorizon))
+	}
+	if refused {
+		return Decision{Step: StepTaken, Slot: old, Detail: "slot " + old.String() + " holds a key that is not our previous one; it is left alone"}
+	}
+	return Decision{Step: StepRetire, Slot: old, Detail: "the overlap is over"}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}

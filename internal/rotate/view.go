@@ -1,0 +1,147 @@
+package rotate
+
+import "time"
+
+// Need is a set of things to look at before a decision.
+type Need uint16
+
+// The needs.
+const (
+	NeedSinks   Need = 1 << iota // every sink's current entry
+	NeedEarlier                  // earlier versions in the sinks
+	NeedApp
+	NeedItem
+	NeedProof // the first sink's key at the portal, and a control call if it is refused
+	NeedOld   // the previous key at the portal, where any sink still has it
+)
+
+// NeedAll is a deep look.
+const NeedAll = NeedSinks | NeedApp | NeedItem | NeedProof
+
+// View is what one Advance has seen, all of it within its own last seconds.
+type View struct {
+	Have    Need // looked at, with or without an error
+	Sinks   []SinkView
+	Earlier []Entry // of all sinks, the first sink's before the later ones', newest first
+	App     App
+	Item    Item
+	Proof   Proof
+	// ProofControl is the control call's error where the key was refused.
+	ProofControl error
+	Old          Proof
+	OldHad       bool // some sink or the session still had the previous key
+	Errs         map[Need]error
+	Skew         time.Duration
+	SkewKnown    bool
+	Since        time.Time // when the first look began
+}
+
+// SinkView is one sink's entry or the error of reading it.
+type SinkView struct {
+	Name  string
+	Entry Entry
+	Err   error
+}
+
+func (v *View) err(n Need) error { return v.Errs[n] }
+
+// First entry; the zero Entry before a look.
+func (v *View) first() Entry {
+	if len(v.Sinks) == 0 {
+		return Entry{}
+	}
+	return v.Sinks[0].Entry
+}
+
+// In is everything that a decision may depend on.
+type In struct {
+	Now      time.Time // our clock
+	Portal   time.Time // the portal's clock as far as known
+	Record   Record
+	Policy   Policy
+	Mode     Mode
+	ID       ID
+	Instance string
+	Mem      Memory
+	View     View
+	Deaths   int // of other credentials on this portal in the last hour
+}
+
+// Memory is what the session knows and the journal does not.
+type Memory struct {
+	Minted     Fingerprint // of the key in memory; "" if there is none
+	ClaimFresh bool        // our claim is younger than half an effect horizon
+	ProofFresh bool        // the key in memory was proved within the last 10 s
+	InFlight   [3]bool     // by Slot: a mint or revoke of ours may still act, by the steady clock
+	Look       bool        // a deep look was asked for
+}
+
+// Step is what to do next: one external effect, or a change of the journal alone.
+type Step string
+
+// The steps.
+const (
+	StepNone    Step = ""
+	StepSurvey  Step = "survey"  // a deep look, for its own sake
+	StepAdopt   Step = "adopt"   // write the mark, or journal it where the sink is empty
+	StepRebuild Step = "rebuild" // journal only: from the sink's meta (rule 10)
+	StepMark    Step = "mark"
+	StepStart   Step = "start" // journal only: a rotation begins; phase claiming
+	StepClaim   Step = "claim"
+	StepReclaim Step = "reclaim" // journal only: the key is lost or the claim stale; phase claiming
+	StepDate    Step = "date"
+	StepMint    Step = "mint"
+	StepProve   Step = "prove"
+	StepPublish Step = "publish"
+	StepCommit  Step = "commit"  // journal only: the first sink shows the new key
+	StepPromote Step = "promote" // probe of the served key; then overlap
+	StepProbe   Step = "probe"
+	StepSwap    Step = "swap" // journal only: the sink serves the previous key again (rule 9)
+	StepRetire  Step = "retire"
+	StepFinish  Step = "finish" // journal only: the old slot is empty
+	StepTaken   Step = "taken"  // journal only: somebody minted into our slot
+	StepAbort   Step = "abort"  // journal only: give the rotation up before its mint
+	StepRevoke  Step = "revoke" // an orphan, or invalidate by hand
+	StepRefuse  Step = "refuse" // journal only: the request cannot be carried out
+	StepFail    Step = "fail"   // journal only: a look failed; back off
+)
+
+// Decision is what to do now and why.
+type Decision struct {
+	Step    Step
+	Need    Need // look at these first, then decide again; Step is void
+	Due     Reason
+	Blocked Reason
+	Detail  string // a sentence for people
+	Slot    Slot
+	Sink    int       // publish: which
+	Key     KeyFacts  // start of a republishing rotation: which key; adopt and swap: the live one
+	Next    time.Time // when Step is StepNone
+	Err     error     // StepFail
+}
+
+func look(n Need) Decision { return Decision{Need: n} }
+
+func wait(blocked Reason, next time.Time, detail string) Decision {
+	return Decision{Blocked: blocked, Next: next, Detail: detail}
+}
+
+// missing returns what of n was not looked at yet.
+func (in *In) missing(n Need) Need { return n &^ in.View.Have }
+
+// lookedAt makes sure that n was looked at without an error: ok, or the decision to
+// look or to fail. A later sink's error is not one here.
+func (in *In) lookedAt(n Need) (Decision, bool) {
+	if m := in.missing(n); m != 0 {
+		return look(m), false
+	}
+	for _, one := range []Need{NeedSinks, NeedApp, NeedItem, NeedProof, NeedOld, NeedEarlier} {
+		if n&one == 0 {
+			continue
+		}
+		if err := in.View.err(one); err != nil {
+			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}, false
+		}
+	}
+	return Decision{}, true
+}
