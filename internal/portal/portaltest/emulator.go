@@ -107,7 +107,7 @@ func New(opts Options) *Emulator {
 	}
 	e := &Emulator{opts: opts, root: opts.Root, rng: newRand(opts.Seed), switches: map[string]string{},
 		users: map[string]*account{}, items: map[string]*item{}, clients: map[string]string{},
-		tokens: map[string]*token{}, keys: map[string]*key{}, counts: map[Op]int{}}
+		tokens: map[string]*token{}, keys: map[string]*key{}, counts: make(map[Op]int)}
 	e.privileges = grantable(opts.Product, "")
 	e.routes = e.routeTable()
 	e.index.docs = map[string]*item{}

@@ -33,8 +33,14 @@ func signedIn(t *testing.T, e *Emulator, user string) *caller {
 	return c
 }
 
+// reply is what an answer says besides its body.
+type reply struct {
+	status int
+	header http.Header
+}
+
 // send posts the pairs with f=json and the token, and gives the answer or the transport's error.
-func (c *caller) send(ctx context.Context, path string, pairs ...string) (map[string]any, *http.Response, error) {
+func (c *caller) send(ctx context.Context, path string, pairs ...string) (map[string]any, reply, error) {
 	form := url.Values{"f": {"json"}}
 	if c.token != "" {
 		form.Set("token", c.token)
@@ -45,7 +51,7 @@ func (c *caller) send(ctx context.Context, path string, pairs ...string) (map[st
 	return c.raw(ctx, http.MethodPost, path, form)
 }
 
-func (c *caller) raw(ctx context.Context, method, path string, form url.Values) (map[string]any, *http.Response, error) {
+func (c *caller) raw(ctx context.Context, method, path string, form url.Values) (map[string]any, reply, error) {
 	c.t.Helper()
 	address := "https://portal.test" + c.e.Root() + "/" + path
 	var body io.Reader
@@ -67,18 +73,19 @@ func (c *caller) raw(ctx context.Context, method, path string, form url.Values) 
 	client := &http.Client{Transport: c.e.Transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := client.Do(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, reply{}, err
 	}
 	defer res.Body.Close()
+	head := reply{res.StatusCode, res.Header}
 	raw, err := io.ReadAll(res.Body)
 	if err != nil {
-		return nil, res, err
+		return nil, head, err
 	}
 	var got map[string]any
 	if err := json.Unmarshal(raw, &got); err != nil {
-		return map[string]any{"html": string(raw)}, res, nil
+		return map[string]any{"html": string(raw)}, head, nil
 	}
-	return got, res, nil
+	return got, head, nil
 }
 
 // ok sends and fails the test on any error.
@@ -141,3 +148,6 @@ func (c *caller) appInfo(cred Credential) map[string]any {
 	c.t.Helper()
 	return c.ok("content/users/" + cred.Owner + "/items/" + cred.ItemID + "/registeredAppInfo")
 }
+
+// pass lets fake time go by; in a bubble it costs nothing.
+func pass(d time.Duration) { <-time.NewTimer(d).C }

@@ -161,11 +161,11 @@ type listCache struct {
 }
 
 // cached gives the list under the name, made anew when anything has changed since.
-func (e *Emulator) cached(name string, make func() []*item) []*item {
+func (e *Emulator) cached(name string, build func() []*item) []*item {
 	e.freshCache()
 	list, ok := e.cache.items[name]
 	if !ok {
-		list = make()
+		list = build()
 		e.cache.items[name] = list
 	}
 	return list

@@ -30,7 +30,7 @@ func (e *Emulator) applyLate(c *call, f *Fault) outcome {
 }
 
 // delay waits before the operation. A client that leaves meanwhile gets its error; the request has arrived, though, and its
-// effect takes place when the wait would have ended, unless the fault says that it never does.
+// effect takes place when the wait would have ended. With a fault of its own it is lost.
 func (e *Emulator) delay(ctx context.Context, c *call, f *Fault, d time.Duration) *outcome {
 	due := e.Now().Add(d)
 	err := wait(ctx, d)

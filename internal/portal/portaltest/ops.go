@@ -58,8 +58,9 @@ func (o Op) Effect() bool {
 	case OpMint, OpRevoke, OpAppUpdate, OpRegisterApp, OpUnregisterApp, OpSetDate, OpUpdateItem, OpAddItem,
 		OpDeleteItem, OpMoveItem, OpProtect, OpUnprotect, OpCreateFolder:
 		return true
+	default:
+		return false
 	}
-	return false
 }
 
 // onItem says whether the operation changes one existing item, which is what a Lie can take back.

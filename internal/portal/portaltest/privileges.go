@@ -55,8 +55,9 @@ func (p Product) version() string {
 		return "2024.2"
 	case Enterprise113:
 		return "2024.1"
+	default:
+		return "2026.1"
 	}
-	return "2026.1"
 }
 
 func (p Product) urlKey() string {

@@ -3,6 +3,7 @@ package portaltest
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -235,12 +236,7 @@ func (p *queryParser) term(field, value string) matcher {
 }
 
 func anyOf(list []string, same func(string) bool) bool {
-	for _, s := range list {
-		if same(s) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(list, same)
 }
 
 // comparer compares whole values without regard to case, with wildcards where the value has some.

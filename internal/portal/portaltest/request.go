@@ -138,6 +138,7 @@ func (c *call) find() {
 		c.aimAtClient(c.vars[0])
 	case OpRegisterApp:
 		c.itemID = c.form.Get("itemId")
+	default: // aims at no one item
 	}
 }
 

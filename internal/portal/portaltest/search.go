@@ -45,16 +45,15 @@ func (e *Emulator) indexLater(ch indexChange) {
 
 func (x *searchIndex) apply(ch indexChange) {
 	_, known := x.docs[ch.id]
-	switch {
-	case ch.doc == nil:
+	if ch.doc == nil {
 		delete(x.docs, ch.id)
 		x.order = without(x.order, ch.id)
-	default:
-		if !known {
-			x.order = append(x.order, ch.id)
-		}
-		x.docs[ch.id] = ch.doc
+		return
 	}
+	if !known {
+		x.order = append(x.order, ch.id)
+	}
+	x.docs[ch.id] = ch.doc
 }
 
 // catchUp applies what is due.

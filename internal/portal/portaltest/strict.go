@@ -70,7 +70,7 @@ func (c *call) strictParams() string {
 			return "unknown parameter " + name
 		}
 	}
-	for _, name := range strings.Fields(requiredOf(c.op)) {
+	for name := range strings.FieldsSeq(requiredOf(c.op)) {
 		if c.form.Get(name) == "" {
 			return "parameter " + name + " is missing"
 		}
@@ -111,8 +111,9 @@ func (c *call) strictToken() string {
 	switch c.op {
 	case OpMint, OpRevoke, OpRevokeToken, OpSignIn, OpOAuthToken, OpValidateKey, OpInfo:
 		return "this call must not carry a token"
+	default:
+		return ""
 	}
-	return ""
 }
 
 func (c *call) strictReferer() string {
@@ -169,8 +170,9 @@ func paramsOf(op Op) string {
 		return "startTime endTime period vars groupby etype stype task appId username userOrgId appOrgId hostOrgId deviceId name"
 	case OpValidateKey:
 		return "key privilege"
+	default:
+		return ""
 	}
-	return ""
 }
 
 // requiredOf lists the parameters without which the operation makes no sense.
@@ -196,6 +198,7 @@ func requiredOf(op Op) string {
 		return "title"
 	case OpUsage:
 		return "startTime endTime period vars"
+	default:
+		return ""
 	}
-	return ""
 }

@@ -1,7 +1,6 @@
 package portaltest
 
 import (
-	"cmp"
 	"hash/fnv"
 	"maps"
 	"slices"
@@ -46,22 +45,23 @@ func (e *Emulator) usage(c *call) (any, error) {
 	}
 	groups := splitList(c.form.Get("groupby"))
 	sums := map[string]*usageSeries{}
-	for _, row := range e.usageRows(from, until, step) {
+	for _, row := range e.usageRows(c, from, until, step) {
 		if !usageMatches(c, row) {
 			continue
 		}
 		labels := rowLabels(row)
-		key := "\x00"
+		var key strings.Builder
+		key.WriteString("\x00")
 		for _, g := range groups {
-			key += labels[g] + "\x00"
+			key.WriteString(labels[g] + "\x00")
 		}
-		s := sums[key]
+		s := sums[key.String()]
 		if s == nil {
 			s = &usageSeries{labels: obj{}, num: map[int64]int{}, credits: map[int64]float64{}}
 			for _, g := range groups {
 				s.labels[g] = labels[g]
 			}
-			sums[key] = s
+			sums[key.String()] = s
 		}
 		at := from + (millis(row.At)-from)/millisOf(step)*millisOf(step)
 		s.num[at] += row.Num
@@ -120,23 +120,29 @@ func usageMatches(c *call, r UsageRow) bool {
 	return true
 }
 
-// usageRows is the traffic between two times: a steady synthetic one of each app that has or had a key, the same on every
-// reading, and what AddUsage added.
-func (e *Emulator) usageRows(from, until int64, step time.Duration) []UsageRow {
+// usageRows is the traffic between two times: a steady synthetic one of each app but the OAuth ones, the same on every
+// reading and for every period, and what AddUsage added.
+func (e *Emulator) usageRows(c *call, from, until int64, step time.Duration) []UsageRow {
+	unit := 24 * time.Hour
+	if step < unit {
+		unit = time.Hour
+	}
+	only := splitList(c.form.Get("appId"))
 	var rows []UsageRow
-	now := min(until, millis(e.now()))
-	for _, clientID := range slices.Sorted(maps.Keys(e.clients)) {
-		it := e.items[e.clients[clientID]]
-		if it == nil || it.app == nil || it.app.appType == "native" {
+	for _, id := range e.order {
+		it := e.items[id]
+		if it.app == nil || it.app.appType == "native" || len(only) > 0 && !slices.Contains(only, it.app.clientID) {
 			continue
 		}
-		for at := max(from, millis(it.Created)/3_600_000*3_600_000); at < now; at += millisOf(step) {
-			h := fnv.New32a()
-			_, _ = h.Write([]byte(clientID + strconv.FormatInt(at/millisOf(step), 10))) // a hash never fails
-			n := int(h.Sum32()%40) * max(1, int(step/(24*time.Hour)))
-			rows = append(rows,
-				UsageRow{At: time.UnixMilli(at), ClientID: clientID, Type: "geocode", Task: "geocode", User: it.Owner, Num: n, Credits: float64(n) * 0.04},
-				UsageRow{At: time.UnixMilli(at), ClientID: clientID, Type: "tiles", Task: "basemap", User: it.Owner, Num: 10 * n})
+		first := max(from, millis(it.Created.Truncate(unit)))
+		first += (millisOf(unit) - first%millisOf(unit)) % millisOf(unit)
+		for at := first; at < min(until, millis(c.now)); at += millisOf(unit) {
+			n := syntheticRequests(it.app.clientID, at, unit)
+			row := UsageRow{At: time.UnixMilli(at), ClientID: it.app.clientID, User: it.Owner}
+			row.Type, row.Task, row.Num, row.Credits = "geocode", "geocode", n, float64(n)*0.04
+			rows = append(rows, row)
+			row.Type, row.Task, row.Num, row.Credits = "tiles", "basemap", 10*n, 0
+			rows = append(rows, row)
 		}
 	}
 	for _, r := range e.added {
@@ -144,8 +150,22 @@ func (e *Emulator) usageRows(from, until int64, step time.Duration) []UsageRow {
 			rows = append(rows, r)
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b UsageRow) int {
-		return cmp.Or(a.At.Compare(b.At), strings.Compare(a.ClientID, b.ClientID), strings.Compare(a.Type, b.Type))
-	})
 	return rows
+}
+
+// syntheticRequests is an app's made-up number of requests in the day or hour that starts at the given time; a day's hours
+// add up to the day.
+func syntheticRequests(clientID string, at int64, unit time.Duration) int {
+	const day = int64(24 * time.Hour / time.Millisecond)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(clientID + strconv.FormatInt(at/day, 10))) // a hash never fails
+	n := int(h.Sum32() % 200)
+	if unit >= 24*time.Hour {
+		return n
+	}
+	share := n / 24
+	if hour := int(at % day / time.Hour.Milliseconds()); hour < n%24 {
+		share++
+	}
+	return share
 }
