@@ -1,0 +1,334 @@
+package portal
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// nature says what a request may do, which decides what its failures mean.
+type nature uint8
+
+const (
+	reading   nature = iota // changes nothing, may be repeated
+	settling                // a write that is idempotent: an unknown outcome is merely transient
+	happening               // mints or revokes: sent at most once, and unless the answer is clean its outcome is unknown
+)
+
+// fault is the portal's own word that something went wrong (contract 1.3).
+type fault struct {
+	Code        int // the portal's code, or the HTTP status where it gave none
+	MessageCode string
+	Message     string // capped and scrubbed
+	OAuth       string // the OAuth error word
+}
+
+func (f *fault) Error() string {
+	msg := "portal answers"
+	if f.Code != 0 {
+		msg += " code " + strconv.Itoa(f.Code)
+	}
+	if f.MessageCode != "" {
+		msg += " " + f.MessageCode
+	}
+	if f.OAuth != "" {
+		msg += " " + f.OAuth
+	}
+	if f.Message != "" {
+		msg += ": " + f.Message
+	}
+	return msg
+}
+
+// says tells whether the portal's message holds one of the words. Contract 1.3 has
+// several faults that differ in nothing but their message.
+func (f *fault) says(words ...string) bool {
+	msg := strings.ToLower(f.Message)
+	for _, w := range words {
+		if strings.Contains(msg, w) {
+			return true
+		}
+	}
+	return false
+}
+
+// The portal's codes for a token that it does not accept, or misses.
+const (
+	codeInvalidToken  = 498
+	codeTokenRequired = 499
+)
+
+func (f *fault) tokenRefused() bool {
+	return f != nil && (f.Code == codeInvalidToken || f.Code == codeTokenRequired)
+}
+
+type wireFault struct {
+	Error       json.RawMessage `json:"error"`
+	Code        number          `json:"code"`
+	MessageCode text            `json:"messageCode"`
+	Message     text            `json:"message"`
+	Details     list            `json:"details"`
+	OAuth       text            `json:"-"`
+	Description text            `json:"error_description"`
+	Status      text            `json:"status"`
+	Success     truth           `json:"success"`
+}
+
+// readFault finds the portal's word of a failure in an answer's body. object is false
+// if the body is not one whole JSON object: then it did not come from a portal, or not
+// to its end.
+func readFault(body []byte) (f *fault, object bool) {
+	var w wireFault
+	if !isObject(body) || json.Unmarshal(body, &w) != nil {
+		return nil, false
+	}
+	outer := w
+	switch {
+	case len(w.Error) > 0 && w.Error[0] == '{':
+		inner := struct {
+			wireFault
+			Word text `json:"error"`
+		}{}
+		if json.Unmarshal(w.Error, &inner) != nil {
+			return &fault{}, true
+		}
+		w = inner.wireFault
+		w.OAuth = inner.Word
+	case len(w.Error) > 0 && w.Error[0] == '"':
+		_ = w.OAuth.UnmarshalJSON(w.Error) // a text takes any value
+	case len(w.Error) > 0 && string(w.Error) != "null" && string(w.Error) != "false":
+	case outer.Success.set && !outer.Success.v:
+	case oneOf(strings.ToLower(string(outer.Status)), "failed", "failure", "error"):
+	default:
+		return nil, true
+	}
+	msg := string(w.Message)
+	if msg == "" {
+		msg = string(w.Description)
+	}
+	if len(w.Details.v) > 0 {
+		msg = strings.TrimSpace(msg + " " + strings.Join(w.Details.v, " "))
+	}
+	return &fault{Code: int(w.Code.v), MessageCode: string(w.MessageCode), Message: msg, OAuth: string(w.OAuth)}, true
+}
+
+func isObject(body []byte) bool {
+	trimmed := strings.TrimSpace(string(body[:min(len(body), 64)]))
+	return strings.HasPrefix(trimmed, "{")
+}
+
+func oneOf(s string, set ...string) bool {
+	for _, v := range set {
+		if s == v {
+			return true
+		}
+	}
+	return false
+}
+
+// exchange is what came of one HTTP request.
+type exchange struct {
+	status  int // 0: no answer
+	header  http.Header
+	body    []byte
+	fault   *fault
+	object  bool  // the body is one whole JSON object
+	err     error // why there is no answer, or not all of it
+	unsent  bool  // provably nothing was sent
+	tooBig  bool
+	date    time.Time
+	arrived time.Time
+}
+
+// classify turns an exchange into the closed classification; nil where it went well.
+func classify(n nature, x exchange) *rotate.Error {
+	switch {
+	case x.unsent:
+		return &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: x.err}
+	case x.status == 0 || x.err != nil:
+		return &rotate.Error{Kind: unclear(n), Cause: rotate.CauseUnreachable, Err: x.err}
+	case x.status == http.StatusTooManyRequests || x.fault != nil && x.fault.Code == http.StatusTooManyRequests:
+		return &rotate.Error{Kind: rotate.KindRateLimited, Wait: retryAfter(x.header, x.date, x.arrived), Err: faultOr(x)}
+	case x.status >= 300 && x.status < 400:
+		return &rotate.Error{Kind: rotate.KindPermanent, Cause: rotate.CauseNotAPortal,
+			Err: fmt.Errorf("the answer is a redirect (HTTP %d) to %s", x.status, redirectHost(x.header))}
+	case !x.object:
+		return unreadable(n, x)
+	case x.fault != nil || x.status >= 400:
+		return classifyFault(n, x)
+	}
+	return nil
+}
+
+// unclear is what a missing or unreadable answer means.
+func unclear(n nature) rotate.Kind {
+	if n == happening {
+		return rotate.KindUnknownOutcome
+	}
+	return rotate.KindTransient
+}
+
+func unreadable(n nature, x exchange) *rotate.Error {
+	e := &rotate.Error{Kind: unclear(n)}
+	switch {
+	case x.tooBig:
+		e.Err = errors.New("the answer is larger than the limit")
+	case x.status >= 500:
+		e.Wait = retryAfter(x.header, x.date, x.arrived)
+		e.Err = fmt.Errorf("HTTP %d without a portal's answer", x.status)
+	default:
+		e.Cause = rotate.CauseNotAPortal
+		e.Err = fmt.Errorf("HTTP %d without a portal's answer", x.status)
+	}
+	return e
+}
+
+func faultOr(x exchange) error {
+	if x.fault != nil {
+		return x.fault
+	}
+	return fmt.Errorf("HTTP %d", x.status)
+}
+
+func classifyFault(n nature, x exchange) *rotate.Error {
+	e := &rotate.Error{Kind: rotate.KindPermanent, Err: faultOr(x)}
+	code := x.status
+	var messageCode string
+	if f := x.fault; f != nil {
+		messageCode = f.MessageCode
+		if f.Code != 0 {
+			code = f.Code
+		}
+	}
+	switch {
+	case code == codeInvalidToken || code == codeTokenRequired || code == http.StatusUnauthorized:
+		e.Kind = rotate.KindAuth
+	case messageCode == "CONT_0001" || code == http.StatusNotFound:
+		e.Cause = rotate.CauseNotFound
+	case messageCode == "GWM_0003" || code == http.StatusForbidden:
+		e.Cause = rotate.CauseForbidden
+	case code >= 500 || code == http.StatusRequestTimeout || code < 400:
+		// Below 400 the portal named no code: nothing says whether it acted.
+		e.Kind = unclear(n)
+		e.Wait = retryAfter(x.header, x.date, x.arrived)
+	}
+	return e
+}
+
+// retryAfter reads both forms of Retry-After; 0 without one. A date is taken against
+// the answer's own Date, so that clock skew does not matter.
+func retryAfter(h http.Header, date, arrived time.Time) time.Duration {
+	raw := strings.TrimSpace(h.Get("Retry-After"))
+	if raw == "" {
+		return 0
+	}
+	if s, err := strconv.ParseInt(raw, 10, 32); err == nil {
+		return max(0, time.Duration(s)*time.Second)
+	}
+	at, err := http.ParseTime(raw)
+	if err != nil {
+		return 0
+	}
+	if date.IsZero() {
+		date = arrived
+	}
+	return max(0, at.Sub(date))
+}
+
+func redirectHost(h http.Header) string {
+	u, err := url.Parse(h.Get("Location"))
+	if err != nil || u.Host == "" {
+		return "the same host"
+	}
+	return u.Host
+}
+
+// neverSent tells whether err itself proves that nothing went out: the connection was
+// never made. traced says that a socket transport reported on the connection, gotConn
+// that it had one.
+func neverSent(err error, traced, gotConn bool) bool {
+	if err == nil {
+		return false
+	}
+	if traced {
+		return !gotConn
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return true
+	}
+	if _, ok := errors.AsType[*net.DNSError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return true
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return true
+	}
+	return errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// tokenLike is any run of characters that could be a key, a token or a client secret.
+var tokenLike = regexp.MustCompile(`[A-Za-z0-9._~+/=%-]{20,}`)
+
+const maxMessage = 200
+
+// scrub makes a portal's text fit for an error: no value that was sent, nothing that
+// looks like a token, no control characters, capped.
+func scrub(msg string, secrets []string) string {
+	msg = tokenLike.ReplaceAllString(hide(msg, secrets), "[redacted]")
+	msg = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f || r == '\uFFFD' {
+			return ' '
+		}
+		return r
+	}, msg)
+	if len(msg) > maxMessage {
+		msg = strings.ToValidUTF8(msg[:maxMessage], "") + "…"
+	}
+	return strings.TrimSpace(msg)
+}
+
+func hide(msg string, secrets []string) string {
+	for _, s := range secrets {
+		if s == "" {
+			continue
+		}
+		msg = strings.ReplaceAll(msg, s, "[redacted]")
+		msg = strings.ReplaceAll(msg, url.QueryEscape(s), "[redacted]")
+	}
+	return msg
+}
+
+// brokenError is a transport's error without the URL and without sent values.
+type brokenError struct {
+	msg string
+	err error
+}
+
+func (e *brokenError) Error() string { return e.msg }
+func (e *brokenError) Unwrap() error { return e.err }
+
+func cleanTransport(err error, secrets []string) error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err
+	}
+	msg := hide(err.Error(), secrets)
+	if errors.Is(err, context.DeadlineExceeded) {
+		msg = "no answer in time"
+	}
+	return &brokenError{msg, err}
+}
