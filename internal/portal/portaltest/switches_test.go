@@ -2,6 +2,7 @@ package portaltest
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -218,9 +219,7 @@ func (w *world) register(privileges string) any {
 
 func TestSwitches(t *testing.T) {
 	rows := switchTests()
-	for name, f := range moreSwitchTests() {
-		rows[name] = f
-	}
+	maps.Copy(rows, moreSwitchTests())
 	var missing []string
 	for _, s := range switchTable() {
 		for _, value := range s.Values {

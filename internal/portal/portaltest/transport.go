@@ -75,6 +75,7 @@ func (o outcome) pieces() [][]byte {
 type brokenBody struct {
 	ctx   context.Context
 	rest  [][]byte
+	here  bool // the first piece has arrived and is partly read
 	pause time.Duration
 	cut   bool
 }
@@ -86,11 +87,14 @@ func (b *brokenBody) Read(p []byte) (int, error) {
 		}
 		return 0, io.EOF
 	}
-	if err := wait(b.ctx, b.pause); err != nil {
-		return 0, fmt.Errorf("read body: %w", err)
+	if !b.here {
+		if err := wait(b.ctx, b.pause); err != nil {
+			return 0, fmt.Errorf("read body: %w", err)
+		}
 	}
 	n := copy(p, b.rest[0])
-	if b.rest[0] = b.rest[0][n:]; len(b.rest[0]) == 0 {
+	b.rest[0] = b.rest[0][n:]
+	if b.here = len(b.rest[0]) > 0; !b.here {
 		b.rest = b.rest[1:]
 	}
 	return n, nil
