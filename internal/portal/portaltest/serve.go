@@ -134,9 +134,15 @@ func (e *Emulator) run(c *call) outcome {
 
 func (e *Emulator) dispatch(c *call) (any, error) {
 	if c.route == nil {
+		if err := e.violation(c, "there is no such address"); err != nil {
+			return nil, err
+		}
 		return page{status: http.StatusNotFound, contentType: "text/html;charset=utf-8", body: "<html><body>404 Not Found</body></html>"}, nil
 	}
 	if c.route.post && c.method != http.MethodPost {
+		if err := e.violation(c, "the method must be POST"); err != nil {
+			return nil, err
+		}
 		return nil, &apiError{code: 405, message: textMethod, status: http.StatusMethodNotAllowed}
 	}
 	if err := e.strict(c); err != nil {

@@ -38,9 +38,6 @@ func (c *call) strictForm() string {
 	if f := c.form.Get("f"); f != "json" {
 		return "parameter f must be json"
 	}
-	if c.op.Effect() && c.method != http.MethodPost {
-		return "an effect must be a POST"
-	}
 	if c.method == http.MethodPost {
 		if len(c.query) > 0 {
 			return "a POST carries its parameters in the body, not in the query: " + names(c.query)
