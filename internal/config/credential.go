@@ -1,0 +1,147 @@
+package config
+
+import (
+	"path/filepath"
+	"reflect"
+	"slices"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// Defaults are inherited by every credential.
+type Defaults struct {
+	Portal      string   `yaml:"portal,omitempty" doc:"Portal of credentials that name none."`
+	Owner       string   `yaml:"owner,omitempty" doc:"Owner of credentials that name none."`
+	Environment string   `yaml:"environment,omitempty" doc:"Environment of credentials that name none."`
+	Sinks       []string `yaml:"sinks,omitempty" doc:"Sinks of credentials that name none, the first being the commit point."`
+	Mode        string   `yaml:"mode,omitempty" jsonschema:"enum=watch,enum=rotate" doc:"Mode of credentials that state none."`
+	Adopt       string   `yaml:"adopt,omitempty" jsonschema:"enum=manual,enum=auto" doc:"Adoption of credentials that state none."`
+	Policy      Policy   `yaml:"policy,omitempty" doc:"Policy, key by key, of credentials that leave a key out."`
+}
+
+// Credential is one portal item of API key credentials.
+type Credential struct {
+	Name        Name     `yaml:"name" jsonschema:"required" doc:"Unique label; it appears in metrics, alerts and commands."`
+	Portal      string   `yaml:"portal,omitempty" doc:"Name of a portal above."`
+	Item        ItemID   `yaml:"item" jsonschema:"required" doc:"The item's id: 32 hexadecimal digits, from the address of its page."`
+	Owner       string   `yaml:"owner,omitempty" doc:"Team or person that answers for it."`
+	Environment string   `yaml:"environment,omitempty" doc:"For example production."`
+	Consumers   []string `yaml:"consumers,omitempty" doc:"Who breaks when the key dies; shown in alerts."`
+	Sinks       []string `yaml:"sinks,omitempty" doc:"Names of sinks above, in the order of writing. The first is the commit point and the source of the others."`
+	Policy      Policy   `yaml:"policy,omitempty" doc:"When and how it rotates; missing keys come from defaults.policy."`
+	Mode        string   `yaml:"mode,omitempty" jsonschema:"enum=watch,enum=rotate" doc:"watch observes and changes nothing; rotate rotates. Must be stated here or in defaults."`
+	Hold        string   `yaml:"hold,omitempty" doc:"A reason: while it stands here, no rotation starts and no key is retired."`
+	Adopt       string   `yaml:"adopt,omitempty" jsonschema:"enum=manual,enum=auto,default=manual" doc:"manual waits for rotatord adopt NAME; auto adopts where nothing is ambiguous."`
+	Spare       string   `yaml:"spare,omitempty" jsonschema:"enum=expendable" doc:"expendable: the spare slot may be minted into whoever uses the key in it."`
+	Referrer    string   `yaml:"referrer,omitempty" doc:"Referer header of probes, where the credential is limited to referrers. The first of its own if left out."`
+	Probe       Probe    `yaml:"probe,omitempty" doc:"Addresses that must answer the same to the old and the new key."`
+
+	targets []Target
+}
+
+// Probe URLs prove that a new key can do what the old one could.
+type Probe struct {
+	URLs       []URL    `yaml:"urls,omitempty" doc:"Addresses to ask with the old and the new key. https, no redirects."`
+	AllowHosts []string `yaml:"allow_hosts,omitempty" doc:"Hosts that keys may be sent to. Each address above must be on one of them."`
+}
+
+// Policy in the file: nil is not set. In a parsed Config a credential's policy is
+// complete, but for keys that have no default.
+type Policy struct {
+	RenewBefore     *Span     `yaml:"renew_before,omitempty" doc:"Rotate when the key's end is nearer: a duration, or a share of its lifetime such as 25%. At least overlap + 48h. No default."`
+	MaxAge          *Duration `yaml:"max_age,omitempty" doc:"Rotate when the key is older. Age alone is no reason if left out."`
+	Overlap         *Duration `yaml:"overlap,omitempty" doc:"How long both keys work after the last sink serves the new one. No default."`
+	CriticalBefore  *Duration `yaml:"critical_before,omitempty" doc:"Nearer than this to its end, a key's rotation waits for nothing that only postpones it. No default."`
+	Lifetime        *Duration `yaml:"lifetime,omitempty" doc:"How long a new key lives, at most 364d. No default."`
+	Spread          *Duration `yaml:"spread,omitempty" zero:"ok" jsonschema:"default=0s" doc:"End dates are spread over so much, by a stable hash of the name, so that not all keys end on one day."`
+	MinInterval     *Duration `yaml:"min_interval,omitempty" zero:"ok" jsonschema:"default=24h" doc:"Least time between a promotion and the next scheduled rotation."`
+	MinGain         *Duration `yaml:"min_gain,omitempty" zero:"ok" jsonschema:"default=48h" doc:"A scheduled rotation must move the key's end by more than this."`
+	ProbeEvery      *Duration `yaml:"probe_every,omitempty" jsonschema:"default=15m" doc:"How often the served key is probed during the overlap."`
+	DeepEvery       *Duration `yaml:"deep_every,omitempty" jsonschema:"default=24h" doc:"How often item, app and served key of an idle credential are looked at."`
+	OrphanDelay     *Duration `yaml:"orphan_delay,omitempty" doc:"Retire a key of ours that no sink serves after so long, not shorter than overlap. Only reported if left out."`
+	EffectHorizon   *Duration `yaml:"effect_horizon,omitempty" jsonschema:"default=10m" doc:"How long a request of unknown outcome may still take effect at the portal."`
+	RetryBase       *Duration `yaml:"retry_base,omitempty" jsonschema:"default=30s" doc:"First wait after a failure; it doubles with each one."`
+	RetryMax        *Duration `yaml:"retry_max,omitempty" jsonschema:"default=1h" doc:"Longest such wait."`
+	MaxAttempts     *int      `yaml:"max_attempts,omitempty" jsonschema:"default=8,minimum=0" doc:"Failures in a row until the credential is quarantined; 0 is never."`
+	DeadProbes      *int      `yaml:"dead_probes,omitempty" jsonschema:"default=3,minimum=2" doc:"Refused probes that make a key dead ..."`
+	DeadAfter       *Duration `yaml:"dead_after,omitempty" jsonschema:"default=10m" doc:"... when the first and the last are so far apart."`
+	ExpiryPrecision *string   `yaml:"expiry_precision,omitempty" jsonschema:"enum=day,enum=second,default=day" doc:"day: the portal rounds to the end of a UTC day. second is for the emulator."`
+}
+
+// Target is one sink of one credential with its path rendered.
+type Target struct {
+	Sink  string
+	Vault *VaultSink // one of Vault and File is set; its Path is the template
+	File  *FileSink
+	Path  string // rendered
+}
+
+// Targets of the credential, the commit point first.
+func (cr *Credential) Targets() []Target { return slices.Clone(cr.targets) }
+
+// RotatePolicy is the credential's policy as the domain takes it.
+func (c *Config) RotatePolicy(cr *Credential) rotate.Policy {
+	p := cr.Policy
+	rp := rotate.Policy{
+		MaxAge: dur(p.MaxAge), Overlap: dur(p.Overlap), CriticalBefore: dur(p.CriticalBefore), Lifetime: dur(p.Lifetime), Spread: dur(p.Spread),
+		MinInterval: dur(p.MinInterval), MinGain: dur(p.MinGain), ProbeEvery: dur(p.ProbeEvery), DeepEvery: dur(p.DeepEvery),
+		OrphanDelay: dur(p.OrphanDelay), EffectHorizon: dur(p.EffectHorizon), RetryBase: dur(p.RetryBase), RetryMax: dur(p.RetryMax),
+		MaxAttempts: value(p.MaxAttempts), DeadProbes: value(p.DeadProbes), DeadAfter: dur(p.DeadAfter),
+		Precision: rotate.Precision(value(p.ExpiryPrecision)), SpareExpendable: cr.Spare == "expendable", AutoAdopt: cr.Adopt == "auto",
+	}
+	if p.RenewBefore != nil {
+		rp.RenewBefore, rp.RenewBeforeShare = p.RenewBefore.Time, p.RenewBefore.Share
+	}
+	if portal := c.Portals[cr.Portal]; portal != nil {
+		rp.DeathsPerHour = portal.DeathsPerHour
+	}
+	return rp
+}
+
+func dur(d *Duration) time.Duration { return value(d).Std() }
+
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
+}
+
+// inherit gives each credential what it leaves to defaults.
+func (c *Config) inherit() {
+	d := c.Defaults
+	for _, cr := range c.Credentials {
+		for _, s := range []struct{ to, from *string }{{&cr.Portal, &d.Portal}, {&cr.Owner, &d.Owner},
+			{&cr.Environment, &d.Environment}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}} {
+			if *s.to == "" {
+				*s.to = *s.from
+			}
+		}
+		if cr.Sinks == nil {
+			cr.Sinks = slices.Clone(d.Sinks)
+		}
+		own, from := reflect.ValueOf(&cr.Policy).Elem(), reflect.ValueOf(d.Policy)
+		for i := range own.NumField() {
+			if own.Field(i).IsNil() {
+				own.Field(i).Set(from.Field(i))
+			}
+		}
+	}
+}
+
+// fillStores sets defaults that depend on other keys.
+func (c *Config) fillStores() {
+	for name, p := range c.Portals {
+		if p.IdentityStore.Vault == nil && p.IdentityStore.File == "" && c.State.Dir != "" {
+			p.IdentityStore.File = Path(filepath.Join(string(c.State.Dir), "identities", name+".json"))
+		}
+		if p.Referer == "" {
+			p.Referer = string(p.URL)
+		}
+	}
+	if c.Alerts.WarnBefore == nil {
+		const day = Duration(24 * time.Hour)
+		c.Alerts.WarnBefore = []Duration{14 * day, 7 * day, 3 * day, day}
+	}
+}
