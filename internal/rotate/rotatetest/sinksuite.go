@@ -56,7 +56,10 @@ func RunSinkTests(t *testing.T, factory SinkFactory) {
 		{"earlier keys come newest first", sinkEarlier},
 		{"a cancelled call changes nothing", sinkCancelled},
 	} {
-		t.Run(tt.name, func(t *testing.T) { tt.run(t, factory(t)) })
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.run(t, factory(t))
+		})
 	}
 }
 

@@ -1,0 +1,92 @@
+package sinks
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"text/template"
+)
+
+// PathVars is what a path template may name: {{.Name}}, {{.Portal}}, {{.Item}},
+// {{.Environment}}, {{.Owner}}.
+type PathVars struct {
+	Name, Portal, Item, Environment, Owner string
+}
+
+const maxPath = 512 // Vault takes longer ones; no person reads them
+
+var errPath = errors.New("not usable as a path")
+
+// RenderPath fills in a path template and refuses a result that is not a plain
+// relative path: a value from the config or the portal must not climb out of its
+// folder, and must not act as a wildcard in a printed policy.
+func RenderPath(tmpl string, vars PathVars) (string, error) {
+	t, err := template.New("path").Parse(tmpl)
+	if err != nil {
+		return "", fmt.Errorf("parse path template: %w", err)
+	}
+	var b strings.Builder
+	if err := t.Execute(&b, vars); err != nil {
+		return "", fmt.Errorf("render path template: %w", err)
+	}
+	if err := checkPath(b.String()); err != nil {
+		return "", fmt.Errorf("render path template %q to %q: %w", tmpl, b.String(), err)
+	}
+	return b.String(), nil
+}
+
+// checkPath wants segments of letters, digits and "._-@=:,~" between single slashes.
+func checkPath(p string) error {
+	if p == "" || len(p) > maxPath {
+		return fmt.Errorf("%w: it is empty or longer than %d characters", errPath, maxPath)
+	}
+	for segment := range strings.SplitSeq(p, "/") {
+		switch segment {
+		case "":
+			return fmt.Errorf("%w: a slash at an end, or two in a row (an empty value?)", errPath)
+		case ".", "..":
+			return fmt.Errorf("%w: it has the segment %q", errPath, segment)
+		}
+		if i := strings.IndexFunc(segment, notInPath); i >= 0 {
+			return fmt.Errorf("%w: it has the character %q", errPath, []rune(segment[i:])[0])
+		}
+	}
+	return nil
+}
+
+func notInPath(r rune) bool {
+	switch {
+	case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+		return false
+	}
+	return !strings.ContainsRune("._-@=:,~", r)
+}
+
+// Policy is the least that rotatord's Vault identity needs for these sinks, in HCL:
+// every operation works with it and no other secret can be read.
+func Policy(specs []SinkSpec) string {
+	type rule struct {
+		path, caps, why string
+	}
+	rules := []rule{
+		{"auth/token/lookup-self", `"read"`, "when the token ends; whether the namespace is real"},
+		{"auth/token/renew-self", `"update"`, "renewal"},
+		{"sys/capabilities-self", `"update"`, "check-config --online"},
+	}
+	var mounts, data []rule
+	for _, s := range specs {
+		mounts = append(mounts, rule{"sys/internal/ui/mounts/" + s.Mount, `"read"`, "whether it is a KV version 2 mount"})
+		data = append(data,
+			rule{s.Mount + "/data/" + s.Path, `"create", "update", "read"`, "the key; its earlier versions"},
+			rule{s.Mount + "/metadata/" + s.Path, `"read", "patch"`, "whether it ever existed; custom metadata"})
+	}
+	slices.SortFunc(mounts, func(a, b rule) int { return strings.Compare(a.path, b.path) })
+	slices.SortFunc(data, func(a, b rule) int { return strings.Compare(a.path, b.path) })
+	var b strings.Builder
+	b.WriteString("# What rotatord needs, and nothing else.\n")
+	for _, r := range slices.Compact(slices.Concat(rules, mounts, data)) {
+		fmt.Fprintf(&b, "\n# %s\npath %q {\n  capabilities = [%s]\n}\n", r.why, r.path, r.caps)
+	}
+	return b.String()
+}
