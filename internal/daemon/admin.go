@@ -1,0 +1,225 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// AdminOptions of an Admin.
+type AdminOptions struct {
+	Socket string
+	Group  string   // may use the reading verbs; "": the daemon's own
+	Users  []string // may also use the changing verbs, beside root and the daemon's own user
+	Log    *slog.Logger
+}
+
+// Admin serves a Service over a unix socket.
+type Admin struct {
+	o        AdminOptions
+	service  Service
+	listener net.Listener
+	server   *http.Server
+}
+
+const (
+	adminHeaderTimeout = 10 * time.Second
+	adminStopTimeout   = 5 * time.Second
+	maxCommand         = 1 << 20
+)
+
+// NewAdmin opens the socket; Serve answers on it.
+func NewAdmin(ctx context.Context, s Service, o AdminOptions) (*Admin, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l, err := listen(ctx, o.Socket, o.Group)
+	if err != nil {
+		return nil, err
+	}
+	a := &Admin{o: o, service: s, listener: l}
+	a.server = &http.Server{Handler: a.routes(), ConnContext: withPeer, ReadHeaderTimeout: adminHeaderTimeout,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelDebug)}
+	return a, nil
+}
+
+// Serve until ctx ends; answers under way are finished first.
+func (a *Admin) Serve(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() { failed <- a.server.Serve(a.listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve admin socket: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), adminStopTimeout)
+	defer cancel()
+	err := a.server.Shutdown(stop)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = a.server.Close() // what is left waits for a daemon that has ended
+	}
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
+	if err != nil {
+		return fmt.Errorf("stop admin socket: %w", err)
+	}
+	return nil
+}
+
+// verb is what a request runs: it returns what to answer as JSON.
+type verb func(r *http.Request, p peer) (any, error)
+
+func (a *Admin) routes() http.Handler {
+	mux := http.NewServeMux()
+	read := func(pattern string, v verb) { mux.Handle(pattern, a.handle(v, false)) }
+	change := func(pattern string, v verb) { mux.Handle(pattern, a.handle(v, true)) }
+	read("GET /v1/status", func(r *http.Request, _ peer) (any, error) { return a.service.Status(r.Context(), namesOf(r)...) })
+	read("GET /v1/plan", func(r *http.Request, _ peer) (any, error) { return a.service.Plan(r.Context(), namesOf(r)...) })
+	read("GET /v1/history", a.history)
+	read("GET /v1/verify", func(r *http.Request, _ peer) (any, error) {
+		return a.service.Verify(r.Context(), rotate.Name(r.URL.Query().Get("name")))
+	})
+	read("GET /v1/health", func(r *http.Request, _ peer) (any, error) { return a.service.Health(r.Context()) })
+	read("GET /v1/metrics", a.metrics)
+	change("GET /v1/backup", a.backup)
+	change("POST /v1/command", a.command)
+	change("POST /v1/reload", func(r *http.Request, _ peer) (any, error) { return a.service.Reload(r.Context()) })
+	return mux
+}
+
+func namesOf(r *http.Request) []rotate.Name {
+	var names []rotate.Name
+	for _, n := range r.URL.Query()["name"] {
+		names = append(names, rotate.Name(n))
+	}
+	return names
+}
+
+func (a *Admin) history(r *http.Request, _ peer) (any, error) {
+	q := HistoryQuery{Name: rotate.Name(r.URL.Query().Get("name"))}
+	var err error
+	if limit := r.URL.Query().Get("limit"); limit != "" {
+		if q.Limit, err = strconv.Atoi(limit); err != nil || q.Limit < 0 {
+			return nil, &badRequestError{"limit is no count"}
+		}
+	}
+	if since := r.URL.Query().Get("since"); since != "" {
+		if q.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
+			return nil, &badRequestError{"since is no time"}
+		}
+	}
+	return a.service.History(r.Context(), q)
+}
+
+// body is an answer that is no JSON.
+type body struct {
+	kind string
+	data []byte
+}
+
+func (a *Admin) metrics(r *http.Request, _ peer) (any, error) {
+	var b bytes.Buffer
+	err := a.service.Metrics(r.Context(), &b)
+	return body{"text/plain; version=0.0.4", b.Bytes()}, err
+}
+
+func (a *Admin) backup(r *http.Request, _ peer) (any, error) {
+	var b bytes.Buffer
+	err := a.service.Backup(r.Context(), &b)
+	return body{"application/octet-stream", b.Bytes()}, err
+}
+
+// commandRequest is the body of POST /v1/command. No name: all credentials.
+type commandRequest struct {
+	Names   []rotate.Name  `json:"names,omitempty"`
+	Command rotate.Command `json:"command"`
+}
+
+func (a *Admin) command(r *http.Request, p peer) (any, error) {
+	var req commandRequest
+	dec := json.NewDecoder(http.MaxBytesReader(nil, r.Body, maxCommand))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&req); err != nil {
+		return nil, &badRequestError{"the command cannot be read"}
+	}
+	req.Command.By = p.String() // who asks is the kernel's word, not the caller's
+	a.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "command received", slog.String("command", string(req.Command.Kind)),
+		slog.String("actor", req.Command.By), slog.Any("credentials", req.Names))
+	return a.service.Command(r.Context(), req.Command, req.Names...)
+}
+
+type badRequestError struct{ why string }
+
+func (e *badRequestError) Error() string { return e.why }
+
+// failure is the body of every answer that is no success.
+type failure struct {
+	Error string        `json:"error"`
+	Cure  string        `json:"cure,omitempty"`
+	Name  rotate.Name   `json:"name,omitempty"`  // that is not in the config
+	Known []rotate.Name `json:"known,omitempty"` // which are
+}
+
+func (a *Admin) handle(v verb, changes bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, err := peerOf(r.Context())
+		if err != nil {
+			a.answer(w, http.StatusForbidden, failure{Error: err.Error()})
+			return
+		}
+		if changes && !a.may(p) {
+			a.answer(w, http.StatusForbidden, failure{Error: fmt.Sprintf("%s may read, not change", p),
+				Cure: "use sudo, or have " + p.name + " added to admin.users in the config"})
+			return
+		}
+		out, err := v(r, p)
+		if err != nil {
+			status, f := failureOf(err)
+			a.answer(w, status, f)
+			return
+		}
+		if b, ok := out.(body); ok {
+			w.Header().Set("Content-Type", b.kind)
+			w.Header().Set("Content-Length", strconv.Itoa(len(b.data)))
+			_, _ = w.Write(b.data) // a client that left needs no answer
+			return
+		}
+		a.answer(w, http.StatusOK, out)
+	})
+}
+
+func (a *Admin) may(p peer) bool { return p.trusted() || slices.Contains(a.o.Users, p.name) }
+
+func failureOf(err error) (int, failure) {
+	f := failure{Error: err.Error()}
+	if e, ok := errors.AsType[*NotFoundError](err); ok {
+		f.Name, f.Known = e.Name, e.Known
+		return http.StatusNotFound, f
+	}
+	if _, ok := errors.AsType[*badRequestError](err); ok {
+		return http.StatusBadRequest, f
+	}
+	if errors.Is(err, errStopped) {
+		return http.StatusServiceUnavailable, f
+	}
+	return http.StatusInternalServerError, f
+}
+
+func (a *Admin) answer(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	if err := json.NewEncoder(w).Encode(v); err != nil {
+		a.o.Log.LogAttrs(context.Background(), slog.LevelDebug, "answer not sent", slog.Any("err", err))
+	}
+}

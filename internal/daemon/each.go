@@ -1,0 +1,36 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"rotatord/internal/rotate"
+)
+
+// each calls f for 0 to n-1, so many at once.
+func each(atOnce, n int, f func(i int)) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, atOnce)
+	for i := range n {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-slots }()
+			f(i)
+		})
+	}
+	wg.Wait()
+}
+
+// readRecords of a journal by name.
+func readRecords(ctx context.Context, j rotate.Journal) (map[rotate.Name]rotate.Record, error) {
+	list, err := j.List(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	records := make(map[rotate.Name]rotate.Record, len(list))
+	for _, r := range list {
+		records[r.Name] = r
+	}
+	return records, nil
+}

@@ -1,0 +1,172 @@
+package daemon
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// rank is how urgent an entry is within its lane; lower goes first.
+type rank int
+
+const (
+	rankOrder   rank = iota // a person waits for an answer
+	rankHolding             // a minted key is in memory only
+	rankCutOver             // between claim and the last sink
+	rankDying               // dead, compromised, or about to expire
+	rankOpen                // overlap and retiring
+	rankIdle
+)
+
+// entry is one credential in the loop. Every field is the loop's, but session, which belongs to the worker while running.
+type entry struct {
+	m       Managed
+	fleet   *generation
+	session rotate.Session
+	record  rotate.Record // as last journalled
+
+	at      time.Time // when to advance it
+	rank    rank
+	home    *entryHeap // where it is queued; nil while it is not
+	index   int        // in home
+	running bool
+	look    bool   // a light survey disagrees: the next advance makes a deep survey
+	gone    bool   // a reload removed it
+	after   *entry // of the same name and another identity, which a worker may still have
+	orders  []*order
+	holding bool // as the worker last reported: a minted key is in no sink
+
+	asked   uint64 // the last pass that asked for it
+	healthy bool
+	detail  string
+}
+
+func (e *entry) rankAt(now time.Time) rank {
+	r := &e.record
+	switch {
+	case len(e.orders) > 0:
+		return rankOrder
+	case e.holding:
+		return rankHolding
+	case r.Phase.InCutOver():
+		return rankCutOver
+	case r.Due == rotate.ReasonDead, r.Due == rotate.ReasonCompromised,
+		!r.Live.Expires.IsZero() && r.Live.Expires.Sub(now) < e.m.Policy.CriticalBefore:
+		return rankDying
+	case r.Phase == rotate.PhaseOverlap, r.Phase == rotate.PhaseRetiring:
+		return rankOpen
+	}
+	return rankIdle
+}
+
+// lane is one portal's queue.
+type lane struct {
+	limit   int
+	running int
+	waiting entryHeap // not yet due, by time
+	ready   entryHeap // due, by urgency
+}
+
+func newLane(limit int) *lane {
+	if limit <= 0 {
+		limit = DefaultWorkers
+	}
+	return &lane{limit: limit,
+		waiting: entryHeap{less: func(a, b *entry) bool { return a.at.Before(b.at) }},
+		ready:   entryHeap{less: moreUrgent}}
+}
+
+func moreUrgent(a, b *entry) bool {
+	if c := cmp.Compare(a.rank, b.rank); c != 0 {
+		return c < 0
+	}
+	// A key that ends sooner goes first; one of unknown end goes last.
+	ea, eb := a.record.Live.Expires, b.record.Live.Expires
+	if !ea.Equal(eb) {
+		return !ea.IsZero() && (eb.IsZero() || ea.Before(eb))
+	}
+	return a.at.Before(b.at)
+}
+
+// add puts an entry into the lane by its time.
+func (l *lane) add(e *entry, now time.Time) {
+	if e.at.After(now) && len(e.orders) == 0 {
+		heap.Push(&l.waiting, e)
+		return
+	}
+	e.rank = e.rankAt(now)
+	heap.Push(&l.ready, e)
+}
+
+// wake makes a queued entry ready, or gives it its new rank; it does nothing to one that a worker has.
+func (l *lane) wake(e *entry, now time.Time) {
+	if e.home == nil {
+		return
+	}
+	heap.Remove(e.home, e.index)
+	if e.at.After(now) {
+		e.at = now
+	}
+	l.add(e, now)
+}
+
+// settle moves what has become due to the ready ones.
+func (l *lane) settle(now time.Time) {
+	for l.waiting.Len() > 0 && !l.waiting.list[0].at.After(now) {
+		e := heap.Pop(&l.waiting).(*entry)
+		l.add(e, now)
+	}
+}
+
+// take the most urgent ready entry that may be started; nil if there is none or the lane is full.
+func (l *lane) take(may func(*entry) bool) *entry {
+	var skipped []*entry
+	defer func() {
+		for _, e := range skipped {
+			heap.Push(&l.ready, e)
+		}
+	}()
+	for l.running < l.limit && l.ready.Len() > 0 {
+		e := heap.Pop(&l.ready).(*entry)
+		if e.gone {
+			continue
+		}
+		if !may(e) {
+			skipped = append(skipped, e)
+			continue
+		}
+		return e
+	}
+	return nil
+}
+
+// entryHeap is a heap of entries under one order.
+type entryHeap struct {
+	list []*entry
+	less func(a, b *entry) bool
+}
+
+// The methods of container/heap.
+func (h *entryHeap) Len() int           { return len(h.list) }
+func (h *entryHeap) Less(i, j int) bool { return h.less(h.list[i], h.list[j]) }
+func (h *entryHeap) Swap(i, j int) {
+	h.list[i], h.list[j] = h.list[j], h.list[i]
+	h.list[i].index, h.list[j].index = i, j
+}
+
+func (h *entryHeap) Push(x any) {
+	e := x.(*entry)
+	e.home, e.index = h, len(h.list)
+	h.list = append(h.list, e)
+}
+
+func (h *entryHeap) Pop() any {
+	last := len(h.list) - 1
+	e := h.list[last]
+	h.list[last] = nil
+	h.list = h.list[:last]
+	e.home = nil
+	return e
+}

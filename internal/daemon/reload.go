@@ -1,0 +1,125 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// ReloadResult says what a reload did.
+type ReloadResult struct {
+	Credentials int      `json:"credentials"`
+	Added       []string `json:"added,omitempty"`
+	Removed     []string `json:"removed,omitempty"`
+	// NeedRestart names changed settings that only a restart can bring into force.
+	NeedRestart []string `json:"need_restart,omitempty"`
+}
+
+// errNoReload is the answer where nothing can be loaded.
+var errNoReload = errors.New("this daemon was started without a config file to load again")
+
+// Reload the config, whole or not at all. The new one is loaded beside the loop, which goes on meanwhile.
+func (d *Daemon) Reload(ctx context.Context) (ReloadResult, error) {
+	d.reloading.Lock()
+	defer d.reloading.Unlock()
+	if err := d.call(ctx, func(l *loop) { l.notify.reloading() }); err != nil {
+		return ReloadResult{}, err
+	}
+	res, err := d.load(ctx)
+	d.o.Monitor.ReloadDone(err)
+	if err != nil {
+		d.o.Log.LogAttrs(ctx, slog.LevelError, "reload refused, the former config stays", slog.Any("err", err))
+	} else {
+		d.o.Log.LogAttrs(ctx, slog.LevelInfo, "config reloaded", slog.Int("credentials", res.Credentials),
+			slog.Any("added", res.Added), slog.Any("removed", res.Removed), slog.Any("need_restart", res.NeedRestart))
+	}
+	callErr := d.call(context.WithoutCancel(ctx), func(l *loop) {
+		l.notify.ready(l.headline(time.Now()))
+	})
+	return res, errors.Join(err, callErr)
+}
+
+func (d *Daemon) load(ctx context.Context) (res ReloadResult, err error) {
+	if d.o.Load == nil {
+		return res, errNoReload
+	}
+	fleet, err := d.o.Load(ctx)
+	if err != nil {
+		return res, fmt.Errorf("load config: %w", err)
+	}
+	records, err := readRecords(ctx, d.o.Journal)
+	if err != nil {
+		return res, errors.Join(err, closeFleet(fleet))
+	}
+	callErr := d.call(ctx, func(l *loop) {
+		if err = l.accept(fleet); err == nil {
+			res = l.switchTo(fleet, records)
+		}
+	})
+	if err = errors.Join(callErr, err); err != nil {
+		return res, errors.Join(fmt.Errorf("take over config: %w", err), closeFleet(fleet))
+	}
+	return res, nil
+}
+
+func closeFleet(f *Fleet) error {
+	if f.Close == nil {
+		return nil
+	}
+	return f.Close()
+}
+
+// accept tells what in a new fleet cannot be taken over now.
+func (l *loop) accept(fleet *Fleet) error {
+	if l.stopping {
+		return errStopped
+	}
+	if err := fleet.validate(); err != nil {
+		return err
+	}
+	var errs []error
+	for name, e := range l.entries {
+		m, stays := fleet.find(name)
+		switch {
+		case !e.holding && !underWay(e.record):
+		case !stays:
+			errs = append(errs, fmt.Errorf("credential %s is gone, but its rotation is under way (%s)", name, e.record.Phase))
+		case m.ID != e.m.ID:
+			errs = append(errs, fmt.Errorf("credential %s is another item (%s, was %s), but its rotation is under way (%s)",
+				name, m.ID, e.m.ID, e.record.Phase))
+		}
+	}
+	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(errs...)
+}
+
+// switchTo makes fleet the one that is looked after.
+func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]rotate.Record) ReloadResult {
+	res := ReloadResult{Credentials: len(fleet.Credentials), NeedRestart: fleet.NeedRestart}
+	for _, m := range fleet.Credentials {
+		if l.entries[m.Name] == nil {
+			res.Added = append(res.Added, string(m.Name))
+		}
+	}
+	for name := range l.entries {
+		if _, stays := fleet.find(name); !stays {
+			res.Removed = append(res.Removed, string(name))
+		}
+	}
+	slices.Sort(res.Added)
+	slices.Sort(res.Removed)
+	old := l.gen
+	old.retired = true
+	l.retired = append(l.retired, old)
+	now := time.Now()
+	l.adopt(&generation{fleet: fleet}, records, now)
+	l.release(old)
+	l.passes.begin(l, now)
+	return res
+}

@@ -1,0 +1,92 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// shown is what the loop lets others read without waiting for it.
+type shown struct {
+	mu      sync.Mutex // guards everything below
+	fleet   *Fleet
+	records map[rotate.Name]rotate.Record
+	stepped time.Time // when the loop last went round
+	passed  bool      // one pass is over
+}
+
+// View is one credential with its record as last journalled.
+type View struct {
+	Managed
+	Record rotate.Record
+}
+
+// Views of every credential in the config, by name. It does not wait for the loop.
+func (d *Daemon) Views() []View {
+	s := &d.shown
+	s.mu.Lock()
+	fleet, records := s.fleet, maps.Clone(s.records)
+	s.mu.Unlock()
+	if fleet == nil {
+		return nil
+	}
+	out := make([]View, len(fleet.Credentials))
+	for i, m := range fleet.Credentials {
+		out[i] = View{Managed: m, Record: records[m.Name]}
+		out[i].Record.Name = m.Name
+	}
+	slices.SortFunc(out, func(a, b View) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// Alive says why the daemon is not: the loop has not gone round for much longer than its longest nap.
+func (d *Daemon) Alive() error {
+	d.shown.mu.Lock()
+	defer d.shown.mu.Unlock()
+	if age := time.Since(d.shown.stepped); !d.shown.stepped.IsZero() && age > 3*maxNap {
+		return fmt.Errorf("the loop is stuck since %s", d.shown.stepped.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Ready says why the daemon is not: no pass over the credentials is done.
+func (d *Daemon) Ready() error {
+	d.shown.mu.Lock()
+	defer d.shown.mu.Unlock()
+	if !d.shown.passed {
+		return errNoPass
+	}
+	return nil
+}
+
+var errNoPass = errors.New("no pass over the credentials is done yet")
+
+// show a new fleet, with every record.
+func (s *shown) show(l *loop) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fleet, s.records = l.gen.fleet, make(map[rotate.Name]rotate.Record, len(l.entries))
+	for name, e := range l.entries {
+		s.records[name] = e.record
+	}
+}
+
+// update one record.
+func (s *shown) update(r rotate.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.records[r.Name] = r
+}
+
+// step notes that the loop went round.
+func (s *shown) step(now time.Time, passed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stepped, s.passed = now, s.passed || passed
+}

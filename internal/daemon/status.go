@@ -1,0 +1,130 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// Status is what people and machines are told about one credential.
+type Status struct {
+	Name        rotate.Name     `json:"name"`
+	Portal      rotate.PortalID `json:"portal"`
+	Item        rotate.ItemID   `json:"item"`
+	Owner       string          `json:"owner,omitempty"`
+	Environment string          `json:"environment,omitempty"`
+	Consumers   []string        `json:"consumers,omitempty"`
+	Mode        rotate.Mode     `json:"mode"`
+	AdoptedAt   time.Time       `json:"adopted_at,omitzero"`
+
+	Phase      rotate.Phase       `json:"phase"`
+	RotationID string             `json:"rotation_id,omitempty"`
+	Due        rotate.Reason      `json:"due,omitempty"`
+	DueAt      time.Time          `json:"due_at,omitzero"` // by the clock alone
+	Blocked    rotate.Reason      `json:"blocked,omitempty"`
+	Detail     string             `json:"detail,omitempty"`
+	NextAt     time.Time          `json:"next_at,omitzero"`
+	Live       rotate.KeyFacts    `json:"live,omitzero"`
+	Previous   rotate.KeyFacts    `json:"previous,omitzero"`
+	PromotedAt time.Time          `json:"promoted_at,omitzero"`
+	RetireAt   time.Time          `json:"retire_at,omitzero"`
+	Slots      [2]SlotStatus      `json:"slots"` // slot 1, slot 2
+	Request    *rotate.Request    `json:"request,omitempty"`
+	Hold       *rotate.Hold       `json:"hold,omitempty"`
+	Quarantine *rotate.Quarantine `json:"quarantine,omitempty"`
+	Drift      rotate.Drift       `json:"drift,omitempty"`
+	DriftSince time.Time          `json:"drift_since,omitzero"`
+	DriftSays  string             `json:"drift_detail,omitempty"`
+	Attempts   int                `json:"attempts,omitempty"`
+	LastError  string             `json:"last_error,omitempty"`
+	LastKind   rotate.Kind        `json:"last_kind,omitempty"`
+	SurveyedAt time.Time          `json:"surveyed_at,omitzero"`
+	ProbedAt   time.Time          `json:"probed_at,omitzero"`
+	// Attention says why a person should look, and what to do; "" if nobody needs to.
+	Attention string `json:"attention,omitempty"`
+	Cure      string `json:"cure,omitempty"`
+}
+
+// SlotStatus is what one slot holds.
+type SlotStatus struct {
+	Use     rotate.SlotUse  `json:"use,omitempty"`
+	Key     rotate.KeyFacts `json:"key,omitzero"`
+	Active  bool            `json:"active"`
+	Expires time.Time       `json:"expires,omitzero"`
+}
+
+// statusOf a credential by its record.
+func statusOf(m Managed, r rotate.Record, now time.Time) Status {
+	s := Status{Name: m.Name, Portal: m.ID.Portal, Item: m.ID.Item, Owner: m.Owner, Environment: m.Environment, Consumers: m.Consumers,
+		Mode: m.Mode, AdoptedAt: r.AdoptedAt, Phase: cmp.Or(r.Phase, rotate.PhaseIdle), Due: r.Due, Blocked: r.Blocked, NextAt: r.NextAt,
+		Live: r.Live, Previous: r.Previous, PromotedAt: r.PromotedAt, RetireAt: r.RetireAt, Request: r.Request,
+		Quarantine: r.Quarantine, Drift: r.Drift, DriftSince: r.DriftSince, DriftSays: r.DriftDetail, Attempts: r.Attempts,
+		LastError: r.LastError, LastKind: r.LastKind, SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
+	if r.Rotation != nil {
+		s.RotationID = r.Rotation.ID
+	}
+	if r.Hold.Active(now) {
+		s.Hold = r.Hold
+	}
+	s.DueAt, _ = rotate.DueAt(r, m.Policy)
+	for i, slot := range rotate.Slots() {
+		st := r.Slots[slot]
+		s.Slots[i] = SlotStatus{Use: st.Use, Key: st.Key, Active: st.Active, Expires: st.Expires}
+	}
+	s.Attention, s.Cure = attention(m, r, now)
+	return s
+}
+
+// manyAttempts is how many failures in a row are worth a person's look.
+const manyAttempts = 3
+
+// attention tells why a person should look at a credential and what to do, worst first.
+func attention(m Managed, r rotate.Record, now time.Time) (why, cure string) {
+	name := string(m.Name)
+	left := r.Live.Expires.Sub(now)
+	switch {
+	case !r.DeadAt.IsZero():
+		return "the served key is dead", "rotatord plan " + name
+	case !r.Live.Expires.IsZero() && left <= 0:
+		return "the served key has expired", "rotatord plan " + name
+	case r.Quarantine != nil:
+		return "quarantined: " + r.Quarantine.Reason, "rotatord resume " + name
+	case r.Drift != rotate.DriftNone:
+		return "journal, sinks and portal disagree (" + string(r.Drift) + ")", "rotatord plan " + name
+	case !r.Live.Expires.IsZero() && left < m.Policy.CriticalBefore:
+		return fmt.Sprintf("the served key expires within %s", m.Policy.CriticalBefore), "rotatord plan " + name
+	case m.Mode == rotate.ModeWatch && r.Due != "":
+		return "a rotation is due, and the mode is watch", "set mode: rotate for " + name
+	case m.Mode == rotate.ModeRotate && r.AdoptedAt.IsZero() && r.Epoch > 0:
+		return "never adopted", "rotatord adopt " + name
+	case r.Blocked == rotate.ReasonOccupied:
+		return "the spare slot is used by somebody unknown", "rotatord adopt " + name + " --take-slot N"
+	case r.LastKind == rotate.KindAuth, r.LastKind == rotate.KindPermanent, r.Attempts >= manyAttempts:
+		return fmt.Sprintf("failed %d times in a row", max(r.Attempts, 1)), "rotatord history " + name
+	}
+	return "", ""
+}
+
+// statuses of the wanted credentials, by name; all where none is wanted.
+func statuses(f *Fleet, records map[rotate.Name]rotate.Record, names []rotate.Name) ([]Status, error) {
+	if err := f.known(names); err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	out := []Status{}
+	for _, m := range f.Credentials {
+		if len(names) > 0 && !slices.Contains(names, m.Name) {
+			continue
+		}
+		r, ok := records[m.Name]
+		if !ok {
+			r = rotate.Record{Name: m.Name}
+		}
+		out = append(out, statusOf(m, r, now))
+	}
+	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Name, b.Name) })
+	return out, nil
+}

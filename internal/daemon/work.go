@@ -1,0 +1,131 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+const (
+	// idlePause keeps a credential that asks for "at once" without having done anything from spinning.
+	idlePause = time.Second
+	// journalPause is how long to wait where the journal could not say when to come back.
+	journalPause = 30 * time.Second
+)
+
+// order is one command that waits for its credential to be free.
+type order struct {
+	cmd   rotate.Command
+	reply chan orderReply // buffered: the worker never waits for the reader
+}
+
+type orderReply struct {
+	record rotate.Record
+	err    error
+}
+
+// start gives an entry to a worker for one order or one advance.
+func (l *loop) start(ln *lane, e *entry) {
+	e.running = true
+	ln.running++
+	l.running++
+	gen := e.fleet
+	gen.users++
+	var ord *order
+	if len(e.orders) > 0 {
+		ord, e.orders = e.orders[0], e.orders[1:]
+	}
+	look := e.look
+	e.look = false
+	credential, record := e.m.Credential, e.record
+	l.workers.Go(func() {
+		ctx, cancel := context.WithTimeoutCause(l.effects, l.d.o.EffectTimeout, errEffectTimeout)
+		defer cancel()
+		res := result{e: e, record: record, gen: gen}
+		if ord != nil {
+			rec, err := l.d.o.Engine.Command(ctx, credential, ord.cmd)
+			if err == nil {
+				res.record = rec
+			}
+			ord.reply <- orderReply{rec, err}
+		} else {
+			if look {
+				e.session.Look()
+			}
+			adv := l.d.o.Engine.Advance(ctx, credential, &e.session)
+			res.advance, res.record = &adv, adv.Record
+		}
+		res.holding = e.session.HoldsKey()
+		select {
+		case l.results <- res:
+		case <-l.d.ended: // a stop gave this worker up
+		}
+	})
+}
+
+var errEffectTimeout = errors.New("the effect took too long")
+
+// done takes an entry back from its worker.
+func (l *loop) done(r result) {
+	e := r.e
+	now := time.Now()
+	e.running, e.holding = false, r.holding
+	l.running--
+	l.dropped(r.gen)
+	ln := l.lanes[e.m.ID.Portal]
+	if ln != nil {
+		ln.running--
+	}
+	if e.gone {
+		l.refuseOrders(e, errGone)
+		return
+	}
+	if r.record.Name != "" {
+		e.record = r.record
+		l.d.shown.update(r.record)
+	}
+	if r.advance == nil {
+		e.at = now
+	} else {
+		l.judge(e, r.advance, now)
+	}
+	ln.add(e, now)
+}
+
+// judge what an advance said: when to come back, and whether all is well.
+func (l *loop) judge(e *entry, a *rotate.AdvanceResult, now time.Time) {
+	e.healthy, e.detail = a.Healthy, a.Detail
+	e.asked = l.passes.number
+	e.at = a.Next
+	switch {
+	case a.Next.IsZero() && a.Err != nil:
+		e.at = now.Add(journalPause)
+	case !a.Next.After(now) && a.Step == rotate.StepNone:
+		e.at = now.Add(idlePause)
+	}
+	level := slog.LevelDebug
+	attrs := []slog.Attr{slog.String("credential", string(e.m.Name)), slog.String("phase", string(a.Record.Phase)),
+		slog.String("effect", string(a.Effect)), slog.String("due", string(a.Due)), slog.String("blocked", string(a.Blocked)), slog.Time("next", e.at)}
+	if a.Err != nil && rotate.KindOf(a.Err) == rotate.KindTransient && a.Next.IsZero() {
+		// The journal itself failed: no event tells of it.
+		level = slog.LevelError
+	}
+	if a.Err != nil {
+		attrs = append(attrs, slog.Any("err", a.Err))
+	}
+	l.d.o.Log.LogAttrs(l.effects, level, "advanced", attrs...)
+}
+
+// refuseOrders of an entry that is not looked after any more.
+func (l *loop) refuseOrders(e *entry, why error) {
+	for _, ord := range e.orders {
+		ord.reply <- orderReply{err: fmt.Errorf("credential %s: %w", e.m.Name, why)}
+	}
+	e.orders = nil
+}
+
+var errGone = errors.New("no longer in the config")
