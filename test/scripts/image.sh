@@ -53,7 +53,7 @@ fi
 # The builder fetches modules from what this machine has downloaded already.
 go mod download
 proxy=$(go env GOMODCACHE)/cache/download
-buildah bud -q --format docker --pull-never --layers=false --volume "$proxy:/proxy:ro" \
+buildah bud -q --format docker --pull-never --layers=false --build-arg TARGETOS=linux --build-arg TARGETARCH="$(go env GOARCH)" --volume "$proxy:/proxy:ro" \
   --build-arg GOPROXY=file:///proxy --build-arg GOSUMDB=off --build-arg VERSION="$VERSION" \
   -t "$image" . >/dev/null
 
