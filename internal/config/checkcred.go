@@ -230,21 +230,16 @@ func (k *checker) policy(cr *Credential, at string) {
 			fe = &rotate.FieldError{Message: err.Error()}
 		}
 		key := at + ".policy." + fe.Field
-		if inherited := "defaults.policy." + fe.Field; !k.has(key) && k.has(inherited) {
-			// A mistake of the defaults alone is shown once, not for each heir.
-			if !k.has(at + ".policy") {
-				key = inherited
-			} else {
-				k.add(k.at(at+".policy"), key, policyCure(fe.Field), "%s", fe.Message)
-				continue
-			}
+		// A mistake of the defaults alone is shown once, not for each heir.
+		if inherited := "defaults.policy." + fe.Field; !k.has(at+".policy") && k.has(inherited) {
+			key = inherited
 		}
 		k.bad(key, policyCure(fe.Field), "%s", fe.Message)
 	}
 }
 
 func contradictions(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // errors.Join's own form
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
 		return joined.Unwrap()
 	}
 	if err != nil {

@@ -43,7 +43,7 @@ type Config struct {
 
 // Load reads and parses a file.
 func Load(path string) (*Config, error) {
-	src, err := os.ReadFile(path) //nolint:gosec // the operator names the file
+	src, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read config: %w", err)
 	}

@@ -135,7 +135,7 @@ func (d *document) decode(n *yaml.Node, v reflect.Value, path string, f field) {
 		}
 		return
 	}
-	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {
+	if u, ok := reflect.TypeAssert[encoding.TextUnmarshaler](v.Addr()); ok {
 		d.decodeText(n, u, path, f)
 		return
 	}
@@ -163,19 +163,31 @@ func (d *document) decode(n *yaml.Node, v reflect.Value, path string, f field) {
 	}
 }
 
-// wantKind checks the node's kind. A missing value is an empty mapping or list.
+// wantKind checks the node's kind. A missing value is an empty mapping, whose
+// required keys are missing, or an empty list.
 func (d *document) wantKind(n *yaml.Node, want yaml.Kind, path string) bool {
 	if n.Kind == want {
 		return true
 	}
-	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Value == "" && !strings.HasSuffix(path, "]") {
-		return false
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && n.Value == "" && want != yaml.ScalarNode && !strings.HasSuffix(path, "]") {
+		return true
 	}
-	words := map[yaml.Kind]string{yaml.MappingNode: "keys with values", yaml.SequenceNode: "a list", yaml.ScalarNode: "a single value"}
-	cures := map[yaml.Kind]string{yaml.MappingNode: "write indented lines of key: value below it", yaml.SequenceNode: "write each entry on its own line after a dash, or [a, b]",
-		yaml.ScalarNode: "write one value on the same line"}
-	d.fail(n, path, cures[want], "must be %s, not %s", words[want], words[n.Kind])
+	word, cure := kindWords(want)
+	got, _ := kindWords(n.Kind)
+	d.fail(n, path, cure, "must be %s, not %s", word, got)
 	return false
+}
+
+// kindWords name a kind of node for people, and say how it is written.
+func kindWords(k yaml.Kind) (name, cure string) {
+	switch k {
+	case yaml.MappingNode:
+		return "keys with values", "write indented lines of key: value below it"
+	case yaml.SequenceNode:
+		return "a list", "write each entry on its own line after a dash, or [a, b]"
+	default:
+		return "a single value", "write one value on the same line"
+	}
 }
 
 // fail marks the value as unreadable and hides it: what stands in the wrong place

@@ -151,7 +151,7 @@ func (f *fileChecker) exists(path, file string) fs.FileInfo {
 		f.bad(path, "name a regular file", "%s is no regular file", file)
 		return nil
 	}
-	r, err := os.Open(file) //nolint:gosec // the operator names the file
+	r, err := os.Open(file)
 	if err != nil {
 		f.bad(path, "let the user that runs rotatord read it", "%s cannot be read: %v", file, errors.Unwrap(err))
 		return nil

@@ -14,7 +14,7 @@ const hiddenText = "[hidden]"
 var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|hooks\.slack\.com/\S+|://[^\s/@]*:\S*@|[?&](?i:token|key|apikey|api_key|access_token|password)=\S+`)
 
 // secretKeys finds, in text that is no valid YAML, keys whose value may be secret.
-var secretKeys = regexp.MustCompile(`(?i)(pass|secret|token|key|webhook|url|credential)[A-Za-z0-9_-]*["']?\s*:[ \t]*`)
+var secretKeys = regexp.MustCompile(`(?i)(pas\w*|\w*secret\w*|\w*token\w*|api_?key|webhook|url)["']?\s*:[ \t]*`)
 
 // hiddenFrom maps a line to the column from which it must not be shown.
 func (d *document) hiddenFrom() map[int]int {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -177,7 +178,7 @@ func TestTags(t *testing.T) {
 		for _, x := range infoOf(reflect.StructOf([]reflect.StructField{{Name: sf.Name, Type: sf.Type, Tag: sf.Tag}})).fields {
 			f = x
 		}
-		if f.min != f.min || f.max != f.max { //nolint:staticcheck // NaN is unlike itself
+		if math.IsNaN(f.min) || math.IsNaN(f.max) {
 			t.Errorf("%s: a bound is no number", p)
 		}
 		if f.hasDef {
