@@ -2,6 +2,7 @@ package portaltest
 
 import (
 	"cmp"
+	"math"
 	"slices"
 )
 
@@ -26,13 +27,13 @@ func (e *Emulator) apiTokens(c *call) (any, error) {
 	if mode != "own" && (c.id.admin() || c.id.key != nil && c.id.has(privilegeViewAll)) {
 		owner = ""
 	}
-	from, until := c.intParam("startExpirationDate", 0), c.intParam("endExpirationDate", 1<<62)
-	var list []tokenEntry
-	for _, t := range e.tokenEntries(owner, mode == "with_inactive") {
-		if t.Expiration >= from && t.Expiration <= until && (mode == "with_inactive" || e.listed(t, c)) {
-			list = append(list, t)
-		}
+	from, until := c.intParam("startExpirationDate", 0), c.intParam("endExpirationDate", math.MaxInt64-1)
+	if mode != "with_inactive" && e.is(SwitchActiveFlagAfterExpiry, "turns_false") {
+		from = max(from, millis(c.now)+1)
 	}
+	list := e.tokenEntries(owner, mode == "with_inactive")
+	list = list[after(list, from):]
+	list = list[:after(list, until+1)]
 	start := c.intParam("start", 1)
 	if e.is(SwitchAPITokensPaging, "start_ignored") {
 		start = 1
@@ -48,10 +49,10 @@ func (e *Emulator) apiTokens(c *call) (any, error) {
 	return obj{"items": items}, nil
 }
 
-// listed says whether an active slot's key still counts as active, by the same flag that the app shows.
-func (e *Emulator) listed(t tokenEntry, c *call) bool {
-	it := e.items[t.ItemID]
-	return it != nil && it.app != nil && e.active(it, t.Slot, c)
+// after is the index of the first entry that expires at the given time or later.
+func after(list []tokenEntry, at int64) int {
+	i, _ := slices.BinarySearchFunc(list, at, func(t tokenEntry, at int64) int { return cmp.Compare(t.Expiration, at) })
+	return i
 }
 
 // tokenEntries lists the slots with a key (or with any date, when inactive ones count) by date, item and slot.
