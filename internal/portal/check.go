@@ -296,7 +296,7 @@ func (k *checker) item(ctx context.Context, item CheckItem) {
 		return
 	}
 	if w.Type != typeApplication {
-		k.add(SeverityError, item.Item, fmt.Sprintf("The item is of type %q, not API key credentials.", scrub(string(w.Type), nil)), "Correct the item id.")
+		k.add(SeverityError, item.Item, "The item is neither an application nor a key, so it is not API key credentials.", "Correct the item id.")
 		return
 	}
 	if item.Owner != "" && item.Owner != string(w.Owner) {
@@ -374,6 +374,11 @@ func (k *checker) itemError(item CheckItem, err error) {
 	case rotate.CauseNotFound:
 		k.add(SeverityError, item.Item, "The item does not exist or is not visible to us.", "Check the item id, and that our identity is its owner or an administrator.")
 	case rotate.CauseForbidden:
+		if k.verb == VerbWatch {
+			k.add(SeverityWarning, item.Item, fmt.Sprintf("%s may not read the item's app: its dates can be watched, its slots' flags cannot.", orElse(k.self.User, "Our identity")),
+				"Sign in as the owner or as an administrator.")
+			return
+		}
 		k.add(SeverityError, item.Item, fmt.Sprintf("%s may not read the item's app.", orElse(k.self.User, "Our identity")), "Sign in as the owner or as an administrator.")
 	case rotate.CauseNotCredential:
 		k.add(SeverityError, item.Item, "The item has no registered app, so it is not API key credentials.", "Correct the item id.")

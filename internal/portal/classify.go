@@ -32,8 +32,9 @@ const (
 type fault struct {
 	Code        int // the portal's code, or the HTTP status where it gave none
 	MessageCode string
-	Message     string // capped and scrubbed
-	OAuth       string // the OAuth error word
+	Message     string        // capped and scrubbed
+	OAuth       string        // the OAuth error word
+	whole       rotate.Secret // the message before it was scrubbed, for says alone
 }
 
 func (f *fault) Error() string {
@@ -56,7 +57,7 @@ func (f *fault) Error() string {
 // says tells whether the portal's message holds one of the words. Contract 1.3 has
 // several faults that differ in nothing but their message.
 func (f *fault) says(words ...string) bool {
-	msg := strings.ToLower(f.Message)
+	msg := strings.ToLower(f.whole.Reveal())
 	for _, w := range words {
 		if strings.Contains(msg, w) {
 			return true
@@ -122,7 +123,7 @@ func readFault(body []byte) (f *fault, object bool) {
 	if len(w.Details.v) > 0 {
 		msg = strings.TrimSpace(msg + " " + strings.Join(w.Details.v, " "))
 	}
-	return &fault{Code: int(w.Code.v), MessageCode: string(w.MessageCode), Message: msg, OAuth: string(w.OAuth)}, true
+	return &fault{Code: int(w.Code.v), MessageCode: string(w.MessageCode), Message: msg, OAuth: string(w.OAuth), whole: rotate.NewSecret(msg)}, true
 }
 
 func isObject(body []byte) bool {
@@ -313,14 +314,15 @@ func hide(msg string, secrets []string) string {
 	return msg
 }
 
-// brokenError is a transport's error without the URL and without sent values.
+// brokenError is a transport's error without the URL and without sent values. It has
+// no Unwrap: whoever walks the chain must not come to the text it was made from.
 type brokenError struct {
 	msg string
 	err error
 }
 
-func (e *brokenError) Error() string { return e.msg }
-func (e *brokenError) Unwrap() error { return e.err }
+func (e *brokenError) Error() string        { return e.msg }
+func (e *brokenError) Is(target error) bool { return errors.Is(e.err, target) }
 
 func cleanTransport(err error, secrets []string) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {

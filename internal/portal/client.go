@@ -129,7 +129,7 @@ func (c *Client) Item(ctx context.Context, id rotate.ID) (rotate.Item, error) {
 	}
 	if w.Type != typeApplication {
 		return rotate.Item{}, &rotate.Error{Op: "read item " + string(id.Item), Kind: rotate.KindPermanent, Cause: rotate.CauseNotCredential,
-			Err: fmt.Errorf("the item's type is %q", scrub(string(w.Type), nil))}
+			Err: errors.New("the item is no application")}
 	}
 	return rotate.Item{Owner: string(w.Owner), Title: string(w.Title), Folder: string(w.Folder), Protected: w.Protected.v,
 		Expires: w.expires(), Date: r.date}, nil

@@ -67,32 +67,42 @@ func (a *accelerator) giveUp() {
 // proves nothing.
 func (c *Client) Listings(ctx context.Context) iter.Seq2[Listing, error] {
 	return func(yield func(Listing, error) bool) {
-		if c.accel.worthTrying() {
-			list, err := c.apiTokens(ctx)
-			if err == nil {
-				yieldAll(list, yield)
-				return
-			}
-			if !refusedForGood(err) {
-				yield(Listing{}, err)
-				return
-			}
-			c.accel.giveUp()
+		list, ok, err := c.byKeys(ctx)
+		switch {
+		case err != nil:
+			yield(Listing{}, err)
+		case ok:
+			yieldAll(list, yield)
+		default:
+			c.searchAll(ctx, nil, yield)
 		}
-		c.searchAll(ctx, nil, yield)
 	}
+}
+
+// byKeys lists by portals/self/apiTokens; ok is false where that does not serve us.
+func (c *Client) byKeys(ctx context.Context) (list []Listing, ok bool, err error) {
+	if !c.accel.worthTrying() {
+		return nil, false, nil
+	}
+	list, err = c.apiTokens(ctx)
+	if err != nil && refusedForGood(err) {
+		c.accel.giveUp()
+		return nil, false, nil
+	}
+	return list, err == nil, err
 }
 
 // Discover lists every credential and every legacy key that we can see, with or
 // without keys in them.
 func (c *Client) Discover(ctx context.Context) iter.Seq2[Listing, error] {
 	return func(yield func(Listing, error) bool) {
+		list, _, err := c.byKeys(ctx)
+		if err != nil {
+			yield(Listing{}, err)
+			return
+		}
 		exact := map[rotate.ItemID]Listing{}
-		for l, err := range c.Listings(ctx) {
-			if err != nil {
-				yield(Listing{}, err)
-				return
-			}
+		for _, l := range list {
 			exact[l.Item] = l
 		}
 		stopped := false

@@ -194,7 +194,7 @@ func transports(o Options) (many, once http.RoundTripper, err error) {
 	if o.Transport != nil {
 		return o.Transport, o.Transport, nil
 	}
-	tlsConfig, err := tlsConfig(o)
+	trust, err := tlsConfig(o)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -202,21 +202,26 @@ func transports(o Options) (many, once http.RoundTripper, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	base := &http.Transport{
+	shared := socketTransport(o, trust, proxy)
+	shared.ForceAttemptHTTP2 = true
+	single := socketTransport(o, trust, proxy)
+	single.DisableKeepAlives = true
+	single.Protocols = new(http.Protocols)
+	single.Protocols.SetHTTP1(true)
+	return shared, single, nil
+}
+
+// socketTransport has a TLS config of its own: net/http adds the protocols it offers to
+// it, and what one transport offers the other must not.
+func socketTransport(o Options, trust *tls.Config, proxy func(*http.Request) (*url.URL, error)) *http.Transport {
+	return &http.Transport{
 		Proxy:               proxy,
 		DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig:     tlsConfig,
+		TLSClientConfig:     trust.Clone(),
 		TLSHandshakeTimeout: dialTimeout,
 		MaxIdleConnsPerHost: o.Limits.AtOnce,
 		IdleConnTimeout:     idleTimeout,
-		ForceAttemptHTTP2:   true,
 	}
-	single := base.Clone()
-	single.DisableKeepAlives = true
-	single.ForceAttemptHTTP2 = false
-	single.Protocols = new(http.Protocols)
-	single.Protocols.SetHTTP1(true)
-	return base, single, nil
 }
 
 func tlsConfig(o Options) (*tls.Config, error) {

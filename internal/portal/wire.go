@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // The portal's answers are decoded tolerantly: a member of an unexpected type reads as
@@ -61,6 +62,10 @@ type text string
 
 func (t *text) UnmarshalJSON(raw []byte) error {
 	*t = ""
+	if n := len(raw); n >= 2 && raw[0] == '"' && bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) {
+		*t = text(raw[1 : n-1])
+		return nil
+	}
 	var s string
 	if json.Unmarshal(raw, &s) == nil {
 		*t = text(s)
@@ -121,6 +126,10 @@ func (l *loose[T]) UnmarshalJSON(raw []byte) error {
 type many[T any] []T
 
 func (m *many[T]) UnmarshalJSON(raw []byte) error {
+	*m = nil
+	if json.Unmarshal(raw, (*[]T)(m)) == nil {
+		return nil
+	}
 	*m = nil
 	var rows []loose[T]
 	if json.Unmarshal(raw, &rows) != nil {
