@@ -10,13 +10,13 @@ import (
 	"time"
 )
 
-func control(t *testing.T, base, method, name, body string) (int, string) {
+func control(t *testing.T, client *http.Client, base, method, name, body string) (int, string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, base+controlPrefix+name, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	res, err := http.DefaultTransport.RoundTrip(req)
+	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func TestControl(t *testing.T) {
 	defer srv.Close()
 	must := func(method, name, body, want string) string {
 		t.Helper()
-		status, got := control(t, srv.URL, method, name, body)
+		status, got := control(t, srv.Client(), srv.URL, method, name, body)
 		if status != http.StatusOK || !strings.Contains(got, want) {
 			t.Errorf("%s %s: %d %.200s, want %q in it", method, name, status, got, want)
 		}
@@ -79,11 +79,11 @@ func TestControl(t *testing.T) {
 		{"POST", "faults", `{"kind":"delay","delay":"long"}`}, {"POST", "clock", `{}`}, {"POST", "users", `{}`},
 		{"POST", "credentials", `{"owner":"nobody"}`},
 	} {
-		if status, got := control(t, srv.URL, bad[0], bad[1], bad[2]); status != http.StatusBadRequest || !strings.Contains(got, `"error"`) {
+		if status, got := control(t, srv.Client(), srv.URL, bad[0], bad[1], bad[2]); status != http.StatusBadRequest || !strings.Contains(got, `"error"`) {
 			t.Errorf("%v: %d %s", bad, status, got)
 		}
 	}
-	if status, _ := control(t, srv.URL, "GET", "nothing", ""); status != http.StatusNotFound {
+	if status, _ := control(t, srv.Client(), srv.URL, "GET", "nothing", ""); status != http.StatusNotFound {
 		t.Errorf("unknown endpoint: %d", status)
 	}
 }
@@ -91,7 +91,7 @@ func TestControl(t *testing.T) {
 func TestControlIsOffByDefault(t *testing.T) {
 	srv := httptest.NewServer(New(Options{}))
 	defer srv.Close()
-	if status, got := control(t, srv.URL, "GET", "state", ""); status != http.StatusNotFound || strings.Contains(got, "org_id") {
+	if status, got := control(t, srv.Client(), srv.URL, "GET", "state", ""); status != http.StatusNotFound || strings.Contains(got, "org_id") {
 		t.Errorf("state without Options.Control: %d %s", status, got)
 	}
 }

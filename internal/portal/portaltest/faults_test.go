@@ -139,10 +139,13 @@ func strikeMint(t *testing.T, e *Emulator, transport http.RoundTripper, base str
 func TestCutInProcess(t *testing.T) {
 	e := New(Options{})
 	c := signedIn(t, e, AdminUser)
-	for kind, want := range map[FaultKind]error{LoseRequest: syscall.ECONNRESET, LoseReply: io.ErrUnexpectedEOF, LateEffect: syscall.ECONNRESET} {
-		inject(t, e, Fault{Op: OpSelf, Kind: kind})
-		if _, _, err := c.send(t.Context(), "portals/self"); !errors.Is(err, want) {
-			t.Errorf("%s: %v, want %v", kind, err, want)
+	for _, row := range []struct {
+		kind FaultKind
+		want error
+	}{{LoseRequest, syscall.ECONNRESET}, {LoseReply, io.ErrUnexpectedEOF}, {LateEffect, syscall.ECONNRESET}} {
+		inject(t, e, Fault{Op: OpSelf, Kind: row.kind})
+		if _, _, err := c.send(t.Context(), "portals/self"); !errors.Is(err, row.want) {
+			t.Errorf("%s: %v, want %v", row.kind, err, row.want)
 		}
 	}
 }

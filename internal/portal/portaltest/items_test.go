@@ -2,6 +2,7 @@ package portaltest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -90,11 +91,11 @@ func TestRegisterOnce(t *testing.T) {
 	w.want("again", w.creator.refused("oauth2/registerApp", registerPairs(w.cred.ItemID, "[]")...), "400 "+textAlreadyAnApp)
 	id := w.addApplication()
 	w.want("by the admin, who is not the owner", w.admin.refused("oauth2/registerApp", registerPairs(id, "[]")...)[:3], "403")
-	many := ""
+	var many strings.Builder
 	for i := range maxItemGrants + 1 {
-		many += fmt.Sprintf(`,"%s%032x"`, itemGrantPrefix, i)
+		many.WriteString(fmt.Sprintf(`,"%s%032x"`, itemGrantPrefix, i))
 	}
-	w.want("101 grants", w.creator.refused("oauth2/registerApp", registerPairs(id, "["+many[1:]+"]")...), "400 "+textTooManyGrants)
+	w.want("101 grants", w.creator.refused("oauth2/registerApp", registerPairs(id, "["+many.String()[1:]+"]")...), "400 "+textTooManyGrants)
 }
 
 // A date of one slot says nothing about the other, and what is not sent stays.

@@ -15,7 +15,7 @@ type matcher func(*item) bool
 // parseQuery compiles the portal's query language as far as clients use it for items: field:value, quotes, groups,
 // AND, OR, NOT and minus, ranges in square brackets, and the wildcards * and ?. Terms that stand side by side must all hold.
 func parseQuery(text, orgID string) (matcher, error) {
-	p := &queryParser{text: text, orgID: orgID}
+	p := &queryParser{text: strings.ToValidUTF8(text, "?"), orgID: orgID} // a wildcard becomes a regular expression
 	p.skip()
 	if p.end() {
 		return func(*item) bool { return true }, nil

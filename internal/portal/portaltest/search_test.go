@@ -57,14 +57,14 @@ func TestQueries(t *testing.T) {
 			t.Errorf("%s: %v", query, err)
 			continue
 		}
-		got := ""
+		var got strings.Builder
 		for _, it := range items {
 			if m(it) {
-				got += it.ID
+				got.WriteString(it.ID)
 			}
 		}
-		if got != want {
-			t.Errorf("%s: found %q, want %q", query, got, want)
+		if got.String() != want {
+			t.Errorf("%s: found %q, want %q", query, got.String(), want)
 		}
 	}
 }
