@@ -38,6 +38,7 @@ var layers = map[string][]string{
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
 	"internal/config":            {"internal/rotate", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
+	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
 	"internal/testkit":           {"internal/testkit"},
 	"cmd":                        {"internal", "cmd"},
 	"test":                       {"internal", "test"},

@@ -5,7 +5,7 @@ set -euo pipefail
 rules=deploy/prometheus
 promtool check rules "$rules/rotatord.rules.yml"
 promtool test rules "$rules"/*_test.yml
-for golden in internal/metrics/testdata/*.prom; do
+for golden in internal/metrics/testdata/*.golden; do
   echo "Checking $golden"
   promtool check metrics <"$golden"
   echo "  SUCCESS"
