@@ -123,7 +123,20 @@ func (k *checker) vault() {
 		return
 	}
 	if k.has("vault.auth") {
+		k.approle("vault.auth.approle")
 		k.oneOf("vault.auth", "give token_file, or approle, or kubernetes, or cert", "token_file", "approle", "kubernetes", "cert")
+	}
+}
+
+// approle: the secret id is read again at each sign-in, and a wrapped one is replaced
+// by whoever delivers it. Neither works with an environment.
+func (k *checker) approle(path string) {
+	a := k.c.Vault.Auth.AppRole
+	if a != nil && a.SecretID.kind == "env" {
+		k.bad(path+".secret_id", "write file:/PATH or credential:NAME", "must be in a file: it changes while the daemon runs")
+	}
+	if a != nil && a.Mount != "" && !plainPath(a.Mount) {
+		k.bad(path+".mount", "write it without auth/ and without a slash at either end", "is not the path of an auth mount")
 	}
 }
 
@@ -148,8 +161,8 @@ func (k *checker) vaultSink(path string, s *VaultSink) {
 		k.bad(path+".key_field", "use two different fields", "is the same field as meta_field")
 	}
 	const cure = "write it as vault kv would show it, without data/ and without a slash at either end"
-	if m := s.Mount; m != "" && strings.Trim(m, "/") != m {
-		k.bad(path+".mount", cure, "begins or ends with a slash")
+	if s.Mount != "" && !plainPath(s.Mount) {
+		k.bad(path+".mount", cure, "is not the path of a mount")
 	}
 	if p := s.Path; strings.HasPrefix(p, "data/") || strings.HasPrefix(p, "metadata/") || strings.Trim(p, "/") != p {
 		k.bad(path+".path", cure, "is not the path of a secret under its mount")

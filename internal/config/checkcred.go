@@ -162,13 +162,13 @@ func (k *checker) target(cr *Credential, name, at string, targets map[string]str
 	}
 }
 
-// keys are what the target writes: the secret, or the file and its sidecar.
+// keys are what the target writes: the secret, or the file with its sidecar and lock.
 func (t Target) keys() []string {
 	if t.Vault != nil {
 		return []string{"vault:" + t.Vault.Mount + "/" + path.Clean(t.Path)}
 	}
 	file := path.Clean(t.Path)
-	return []string{"file:" + file, "file:" + file + ".meta.json"}
+	return []string{"file:" + file, "file:" + file + ".meta.json", "file:" + file + ".lock"}
 }
 
 // claimStores keeps sinks from writing over the daemon's own identities.
@@ -190,13 +190,13 @@ func (k *checker) probe(cr *Credential, at string) {
 		if k.broken[p] || k.anyBroken(at+".probe.allow_hosts") {
 			continue
 		}
-		if !slices.ContainsFunc(cr.Probe.AllowHosts, func(h string) bool { return strings.EqualFold(h, u.Host()) }) {
+		if !slices.Contains(cr.Probe.AllowHosts, u.Host()) {
 			k.bad(p, "add "+u.Host()+" to probe.allow_hosts if keys may be sent there", "is on a host that is not in probe.allow_hosts")
 		}
 	}
 	for i, h := range cr.Probe.AllowHosts {
-		if strings.ContainsAny(h, "/:*@ ") {
-			k.bad(at+".probe.allow_hosts["+strconv.Itoa(i)+"]", "write the host alone, without scheme, port and wildcard", "%s is no host name", shown(h))
+		if strings.ContainsAny(h, "/*@? ") || h == "" {
+			k.bad(at+".probe.allow_hosts["+strconv.Itoa(i)+"]", "write the host alone, without scheme and wildcard", "%s is no host name", shown(h))
 		}
 	}
 }

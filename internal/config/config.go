@@ -36,7 +36,7 @@ type Config struct {
 	State       State                `yaml:"state,omitempty" doc:"What the daemon keeps on disk."`
 	Admin       Admin                `yaml:"admin,omitempty" doc:"The socket that the commands talk to the daemon over."`
 	Log         Log                  `yaml:"log,omitempty" doc:"Logging, to standard error."`
-	Workers     int                  `yaml:"workers,omitempty" jsonschema:"default=8,minimum=1,maximum=1024" doc:"How many credentials are worked on at the same time."`
+	Workers     int                  `yaml:"workers,omitempty" jsonschema:"default=8,minimum=1,maximum=1024" doc:"How many credentials of one portal are worked on at the same time."`
 
 	doc *document
 }

@@ -43,7 +43,7 @@ type Credential struct {
 // Probe URLs prove that a new key can do what the old one could.
 type Probe struct {
 	URLs       []URL    `yaml:"urls,omitempty" doc:"Addresses to ask with the old and the new key. https, no redirects."`
-	AllowHosts []string `yaml:"allow_hosts,omitempty" doc:"Hosts that keys may be sent to. Each address above must be on one of them."`
+	AllowHosts []string `yaml:"allow_hosts,omitempty" doc:"Hosts that keys may be sent to, with the port where the address has one. Each address above must be on one of them."`
 }
 
 // Policy in the file: nil is not set. In a parsed Config a credential's policy is

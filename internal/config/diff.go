@@ -60,7 +60,6 @@ func Diff(was, is *Config) Changes {
 		{"admin.socket", was.Admin.Socket == is.Admin.Socket},
 		{"admin.group", was.Admin.Group == is.Admin.Group},
 		{"log.format", was.Log.Format == is.Log.Format},
-		{"workers", was.Workers == is.Workers},
 	} {
 		if !r.same {
 			ch.Restart = append(ch.Restart, r.key)

@@ -73,7 +73,7 @@ func (f *fileChecker) secret(path string, r SecretRef) {
 	case "file":
 		f.secretFile(path, r.arg)
 	case "credential":
-		file, err := r.path()
+		file, err := r.File()
 		if err != nil {
 			f.warn(path, "add LoadCredential="+r.arg+":/path to the unit", "systemd credential "+r.arg+" cannot be seen from here; systemd shows it to the service alone")
 			return

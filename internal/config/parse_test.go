@@ -137,11 +137,11 @@ func TestNoDestructiveDefaults(t *testing.T) {
 	}
 }
 
-func TestExplicitZeroAndFalse(t *testing.T) {
+func TestExplicitZero(t *testing.T) {
 	c := minimal(t, "    vault:\n      mount: kv\n      path: keys/{{.Name}}",
-		"    file:\n      path: /run/{{.Name}}\n      keep_previous: false\n      after_write: {reload_unit: a.service, retries: 0}")
+		"    file:\n      path: /run/{{.Name}}\n      keep_previous: 0\n      after_write: {reload_unit: a.service}")
 	f := c.Sinks["kv"].File
-	if f.KeepPrevious || f.AfterWrite.Retries != 0 || f.Mode != 0o600 || f.Format != "bare" || f.AfterWrite.Timeout.Std() != 30*time.Second {
+	if f.KeepPrevious != 0 || f.AfterWrite.Attempts != 3 || f.Mode != 0o600 || f.Format != "bare" || f.AfterWrite.Timeout.Std() != 30*time.Second {
 		t.Errorf("file sink %+v %+v", f, f.AfterWrite)
 	}
 }

@@ -141,13 +141,13 @@ func (u *URL) UnmarshalText(b []byte) error {
 	return nil
 }
 
-// Host is the host name without port.
+// Host is the host name, with the port if the address has one.
 func (u URL) Host() string {
 	p, err := url.Parse(string(u))
 	if err != nil {
 		return ""
 	}
-	return p.Hostname()
+	return p.Host
 }
 
 // ProxyURL is the address of a forward proxy.

@@ -24,6 +24,7 @@ const maxSecret = 64 << 10
 // Errors of Resolve.
 var (
 	ErrNoReference = errors.New("no secret is configured")
+	ErrNoFile      = errors.New("is not in a file")
 	ErrUnset       = errors.New("is not set")
 	ErrEmpty       = errors.New("is empty")
 	ErrTooLong     = errors.New("is longer than 64 KiB")
@@ -105,7 +106,7 @@ func (r SecretRef) read() ([]byte, error) {
 		}
 		return []byte(v), nil
 	}
-	path, err := r.path()
+	path, err := r.File()
 	if err != nil {
 		return nil, err
 	}
@@ -124,10 +125,15 @@ func (r SecretRef) read() ([]byte, error) {
 	return b, nil
 }
 
-// path of the file that the reference names.
-func (r SecretRef) path() (string, error) {
-	if r.kind == "file" {
+// File that the reference names, for what reads it itself.
+func (r SecretRef) File() (string, error) {
+	switch r.kind {
+	case "file":
 		return r.arg, nil
+	case "":
+		return "", ErrNoReference
+	case "env":
+		return "", fmt.Errorf("%s %w", r, ErrNoFile)
 	}
 	dir := os.Getenv(CredentialsDir)
 	if dir == "" {

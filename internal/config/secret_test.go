@@ -135,6 +135,24 @@ func TestResolve(t *testing.T) {
 	}
 }
 
+func TestSecretFile(t *testing.T) {
+	t.Setenv(CredentialsDir, "/run/credentials/rotatord.service")
+	for name, row := range map[string]struct {
+		ref  SecretRef
+		want string
+		err  error
+	}{
+		"file":       {ref: SecretRef{"file", "/etc/s"}, want: "/etc/s"},
+		"credential": {ref: SecretRef{"credential", "s"}, want: "/run/credentials/rotatord.service/s"},
+		"env":        {ref: SecretRef{"env", "S"}, err: ErrNoFile},
+		"none":       {err: ErrNoReference},
+	} {
+		if got, err := row.ref.File(); got != row.want || !errors.Is(err, row.err) {
+			t.Errorf("%s: %q, %v; want %q, %v", name, got, err, row.want, row.err)
+		}
+	}
+}
+
 // A secret that is rotated in its file is seen without a reload.
 func TestResolveReadsAtCallTime(t *testing.T) {
 	p := filepath.Join(t.TempDir(), "s")

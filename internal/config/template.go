@@ -11,12 +11,12 @@ import (
 var (
 	ErrTemplate = errors.New("is no template; only {{.Name}}, {{.Portal}}, {{.Environment}}, {{.Owner}} and {{.Item}} can be used")
 	ErrNoValue  = errors.New("is used by the path, but the credential has none")
-	ErrSegment  = errors.New("gives a path with an empty part, a part . or .., or a character other than letters, digits and ._-+@=")
+	ErrSegment  = errors.New("gives a path with an empty part, a part . or .., a character other than letters, digits and ._-@=:,~, or more than 512 of them")
 )
 
 var (
 	slotForm    = regexp.MustCompile(`\{\{\s*\.([A-Za-z]+)\s*\}\}`)
-	segmentForm = regexp.MustCompile(`^[A-Za-z0-9._+@=-]+$`)
+	segmentForm = regexp.MustCompile(`^[A-Za-z0-9._@=:,~-]+$`)
 )
 
 // renderPath fills a sink's path template for one credential. It is not
@@ -43,10 +43,22 @@ func renderPath(template string, cr *Credential) (string, error) {
 	if strings.ContainsAny(path, "{}") {
 		return "", ErrTemplate
 	}
-	for part := range strings.SplitSeq(strings.TrimPrefix(path, "/"), "/") {
-		if !segmentForm.MatchString(part) || part == "." || part == ".." {
-			return "", ErrSegment
-		}
+	if !plainPath(strings.TrimPrefix(path, "/")) {
+		return "", ErrSegment
 	}
 	return path, nil
+}
+
+// maxPath is what a person still reads; Vault takes longer ones.
+const maxPath = 512
+
+// plainPath wants words between single slashes. A plus or a star would be a wildcard
+// in Vault's policies.
+func plainPath(path string) bool {
+	for part := range strings.SplitSeq(path, "/") {
+		if !segmentForm.MatchString(part) || part == "." || part == ".." {
+			return false
+		}
+	}
+	return len(path) <= maxPath
 }

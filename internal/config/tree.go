@@ -63,7 +63,8 @@ type Vault struct {
 	Address   URL       `yaml:"address" jsonschema:"required" doc:"Address of the Vault server."`
 	Namespace string    `yaml:"namespace,omitempty" doc:"Vault Enterprise namespace. A server that ignores it is an error."`
 	TLS       TLS       `yaml:"tls,omitempty" doc:"How Vault's certificate is checked."`
-	Timeout   Duration  `yaml:"timeout,omitempty" jsonschema:"default=10s" doc:"Longest time for one request."`
+	Proxy     ProxyURL  `yaml:"proxy,omitempty" doc:"Forward proxy. The environment's proxy variables are not used."`
+	Timeout   Duration  `yaml:"timeout,omitempty" jsonschema:"default=15s" doc:"Longest time for one request."`
 	Auth      VaultAuth `yaml:"auth" jsonschema:"required" doc:"How to sign in: one of token_file, approle, kubernetes, cert."`
 }
 
@@ -78,8 +79,9 @@ type VaultAuth struct {
 // AppRole sign-in.
 type AppRole struct {
 	RoleID   string    `yaml:"role_id" jsonschema:"required" doc:"The role's id."`
-	SecretID SecretRef `yaml:"secret_id" jsonschema:"required" doc:"Reference to the secret id, or to the token that wraps it."`
-	Wrapped  bool      `yaml:"wrapped,omitempty" doc:"secret_id is a response-wrapping token. It is unwrapped once; the secret id is then kept in the state directory."`
+	SecretID SecretRef `yaml:"secret_id" jsonschema:"required" doc:"Reference to the file with the secret id, or with the token that wraps it: file: or credential:. Read again at each sign-in."`
+	Wrapped  bool      `yaml:"wrapped,omitempty" doc:"secret_id is a response-wrapping token, good for one use. What it yields is kept in memory: a restart needs a new one."`
+	Role     string    `yaml:"role,omitempty" doc:"The role's name. With it, a wrapping token that another role's secret id is in is refused."`
 	Mount    string    `yaml:"mount,omitempty" jsonschema:"default=approle" doc:"Where the auth method is mounted."`
 }
 
@@ -122,7 +124,7 @@ type FileSink struct {
 	Group          string      `yaml:"group,omitempty" doc:"Group of the file."`
 	Mode           FileMode    `yaml:"mode,omitempty" jsonschema:"default=0600" doc:"Permissions, in octal. Nothing above 0640 without allow_wider_mode."`
 	AllowWiderMode bool        `yaml:"allow_wider_mode,omitempty" doc:"Accept a mode above 0640."`
-	KeepPrevious   bool        `yaml:"keep_previous" jsonschema:"default=true" doc:"Keep the previous key beside the file, for the way back during the overlap."`
+	KeepPrevious   int         `yaml:"keep_previous" jsonschema:"default=1,minimum=0,maximum=10" doc:"How many earlier keys are kept beside the file, for the way back during the overlap."`
 	AfterWrite     *AfterWrite `yaml:"after_write,omitempty" doc:"What makes the consumer take the new key. No key is in its environment or arguments."`
 }
 
@@ -131,7 +133,7 @@ type AfterWrite struct {
 	Command    []string `yaml:"command,omitempty" doc:"Program by absolute path, and its arguments. No shell."`
 	ReloadUnit string   `yaml:"reload_unit,omitempty" doc:"systemd unit to reload or restart."`
 	Timeout    Duration `yaml:"timeout,omitempty" jsonschema:"default=30s" doc:"Longest time for one try."`
-	Retries    int      `yaml:"retries" jsonschema:"default=3,minimum=0,maximum=100" doc:"Further tries after one that failed."`
+	Attempts   int      `yaml:"attempts,omitempty" jsonschema:"default=3,minimum=1,maximum=100" doc:"How often it is tried in all."`
 }
 
 // Schedules are the daemon's alarm clock.
