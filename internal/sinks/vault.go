@@ -90,11 +90,11 @@ func checkAddress(address string) error {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return errors.New("the address is no URL")
+		return errors.New("the address is no URL") // the parser's error quotes it
 	case u.User != nil:
 		return errors.New("the address must not carry a user name or password")
 	case (u.Scheme != "https" && u.Scheme != "http") || u.Host == "" || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("the address %q is not of the form https://host:port", address)
+		return errors.New("the address is not of the form https://host:port")
 	}
 	return nil
 }
