@@ -93,7 +93,7 @@ func TestRegisterOnce(t *testing.T) {
 	w.want("by the admin, who is not the owner", w.admin.refused("oauth2/registerApp", registerPairs(id, "[]")...)[:3], "403")
 	var many strings.Builder
 	for i := range maxItemGrants + 1 {
-		many.WriteString(fmt.Sprintf(`,"%s%032x"`, itemGrantPrefix, i))
+		fmt.Fprintf(&many, `,"%s%032x"`, itemGrantPrefix, i)
 	}
 	w.want("101 grants", w.creator.refused("oauth2/registerApp", registerPairs(id, "["+many.String()[1:]+"]")...), "400 "+textTooManyGrants)
 }
