@@ -8,6 +8,9 @@
 //
 // The struct tags are the single source of keys, defaults and explanations: the
 // decoder, the JSON Schema and docs/config.md are made from them.
+//
+// It has more files than other packages because each is one small subject: the tree of
+// keys, values, decoding, what may be shown, checks, schedules, files, differences.
 package config
 
 import (

@@ -102,9 +102,22 @@ func (d *document) hiddenByText() map[int]int {
 	return hidden
 }
 
+// hideInComment hides a literal that somebody has commented out.
+func hideInComment(line string) string {
+	i := strings.Index(line, "#")
+	if i < 0 {
+		return line
+	}
+	loc := secretKeys.FindStringIndex(line[i:])
+	if loc == nil || strings.TrimSpace(line[i+loc[1]:]) == "" {
+		return line
+	}
+	return line[:i+loc[1]] + hiddenText
+}
+
 // visible is a line without what must be hidden and without control characters.
 func (d *document) visible(n int, hidden map[int]int) string {
-	line := []rune(d.lines[n-1])
+	line := []rune(hideInComment(d.lines[n-1]))
 	if col, ok := hidden[n]; ok && col <= len(line) {
 		rest := strings.TrimSpace(string(line[col-1:]))
 		line = line[:col-1]

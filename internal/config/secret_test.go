@@ -58,6 +58,7 @@ func TestLiteralSecretIsNeverRepeated(t *testing.T) {
 		"key_as_item":      {"item: c0ffee00c0ffee00c0ffee00c0ffee00", "item: AAPT" + canary},
 		"key_as_name":      {"name: field-app", "name: hvs." + canary},
 		"key_as_sink":      {"sinks: [vault]", "sinks: [xoxb-" + canary + "]"},
+		"commented_out":    {"product: online", "product: onlin\n    # old password: " + canary},
 		"duplicate_key":    {"password:", "password: " + canary + "\n      password:"},
 	} {
 		t.Run(name, func(t *testing.T) {
