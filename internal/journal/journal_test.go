@@ -355,6 +355,10 @@ func TestState(t *testing.T) {
 	if _, found, err := again.AlertState().Get(ctx, "a"); found || err != nil {
 		t.Errorf("a deleted key: found %v, %v", found, err)
 	}
+	values, err := again.PortalState().Values(ctx)
+	if diff := cmp.Diff(map[string][]byte{"a": []byte(`[]`), "b": []byte(`{"n":2}`)}, values); diff != "" || err != nil {
+		t.Errorf("values (-want +got): %v\n%s", err, diff)
+	}
 	if v, found, err := again.AlertState().Get(ctx, "b"); string(v) != `{"n":2}` || !found || err != nil {
 		t.Errorf("get = %s, %v, %v", v, found, err)
 	}

@@ -76,6 +76,19 @@ func (s State) List(ctx context.Context) ([]StateEntry, error) {
 	return out, nil
 }
 
+// Values returns every value by its key.
+func (s State) Values(ctx context.Context) (map[string][]byte, error) {
+	rows, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]byte, len(rows))
+	for _, e := range rows {
+		out[e.Key] = e.Value
+	}
+	return out, nil
+}
+
 func (s State) list(ctx context.Context) (out []StateEntry, err error) {
 	rows, err := s.db.read.QueryContext(ctx, "SELECT key, value, updated FROM "+s.table+" ORDER BY key")
 	if err != nil {
