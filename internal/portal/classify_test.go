@@ -122,7 +122,7 @@ func TestEveryAnswerHasItsKind(t *testing.T) {
 	for _, row := range answers() {
 		t.Run(row.name, func(t *testing.T) {
 			ask := func(do func(*Client) error) (error, int64) {
-				transport := row.canned
+				transport := counting{canned: row.canned}
 				c := keyClientCapped(t, &transport)
 				return do(c), transport.calls.Load()
 			}
@@ -220,8 +220,7 @@ func TestAKeyIsDeadOnlyByThePortalsWord(t *testing.T) {
 		{"cut", canned{status: 200, body: `{"error":{"code":498`, cut: true}, false, transient},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			transport := row.canned
-			proof, err := keyClient(t, &transport, Limits{}).Prove(t.Context(), rotate.NewSecret(testKey(rotate.Slot1)), "")
+			proof, err := keyClient(t, row.canned, Limits{}).Prove(t.Context(), rotate.NewSecret(testKey(rotate.Slot1)), "")
 			if proof.Valid != row.valid || rotate.KindOf(err) != row.kind {
 				t.Errorf("got valid %t, error %v; want valid %t, kind %q", proof.Valid, err, row.valid, row.kind)
 			}

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/failsafe-go/failsafe-go"
@@ -160,9 +161,9 @@ func (c *Client) exchange(ctx context.Context, k call, token rotate.Secret) exch
 	secrets := append(slices.Clone(k.secrets), token.Reveal())
 	ctx, cancel := context.WithTimeout(ctx, c.opts.Timeout)
 	defer cancel()
-	var gotConn bool
+	var gotConn atomic.Bool
 	if c.traced {
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { gotConn = true }})
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { gotConn.Store(true) }})
 	}
 	req, err := c.request(ctx, k, token)
 	if err == nil {
@@ -174,7 +175,7 @@ func (c *Client) exchange(ctx context.Context, k call, token rotate.Secret) exch
 	before := time.Now()
 	res, err := c.clients[k.nature].Do(req)
 	if err != nil {
-		return exchange{err: cleanTransport(err, secrets), unsent: neverSent(err, c.traced, gotConn), arrived: time.Now()}
+		return exchange{err: cleanTransport(err, secrets), unsent: neverSent(err, c.traced, gotConn.Load()), arrived: time.Now()}
 	}
 	x := exchange{status: res.StatusCode, header: res.Header, arrived: time.Now()}
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {

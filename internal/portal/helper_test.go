@@ -75,11 +75,20 @@ type canned struct {
 	body   string
 	err    error
 	cut    bool // the body ends with an error
-	calls  atomic.Int64
 }
 
-func (c *canned) RoundTrip(r *http.Request) (*http.Response, error) {
+// counting is a canned transport that counts.
+type counting struct {
+	canned
+	calls atomic.Int64
+}
+
+func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.calls.Add(1)
+	return c.canned.RoundTrip(r)
+}
+
+func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			return nil, fmt.Errorf("read request: %w", err)

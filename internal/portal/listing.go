@@ -212,7 +212,7 @@ const (
 	windowBefore = 400 * 24 * time.Hour
 	windowAfter  = 400 * 24 * time.Hour
 	windowLeast  = time.Second
-	sparsePage   = 45 // below it the next window is doubled
+	goodPage     = 65 // keys that the next window aims at
 )
 
 // apiTokenWindows sweeps the expiry with a window that adapts to how many keys it finds.
@@ -238,9 +238,7 @@ func (c *Client) apiTokenWindows(ctx context.Context) ([]Listing, error) {
 		}
 		rows.add(page)
 		from = to + 1
-		if len(page) < sparsePage {
-			width *= 2
-		}
+		width = min(2*width, width*goodPage/max(1, int64(len(page))))
 	}
 	return rows.list, nil
 }

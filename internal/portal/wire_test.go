@@ -253,7 +253,7 @@ func FuzzAnswer(f *testing.F) {
 		if status < 200 || status > 599 {
 			return
 		}
-		transport := &canned{status: status, body: string(body)}
+		transport := &counting{canned: canned{status: status, body: string(body)}}
 		c := keyClient(t, transport, Limits{})
 		ctx := context.Background()
 		minted, err := c.Mint(ctx, testID, testApp, rotate.Slot1)
