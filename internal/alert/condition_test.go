@@ -88,7 +88,7 @@ func TestEachStepIsSaidOnce(t *testing.T) {
 		v.Mode = rotate.ModeWatch
 		v.Record.Live.Expires = time.Now().Add(days(15))
 		var said []string
-		for range 16 * 4 {
+		for range 15*4 + 2 { // to half a day after the end
 			r.check(v)
 			time.Sleep(6*time.Hour - 30*time.Second)
 			said = append(said, r.channel.take()...)
