@@ -80,3 +80,9 @@ func BenchmarkListing(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkNew(b *testing.B) {
+	for b.Loop() {
+		New(Options{Switches: map[string]string{SwitchManner: valueStrict, SwitchDateRounding: "none"}})
+	}
+}

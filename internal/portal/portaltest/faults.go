@@ -101,12 +101,22 @@ func (f Fault) validate() error {
 		return fmt.Errorf("inject fault: no operation %q", f.Op)
 	case !slices.Contains(FaultKinds(), f.Kind):
 		return fmt.Errorf("inject fault: no kind %q", f.Kind)
-	case f.Kind == Lie && f.Op != "" && !f.Op.onItem():
-		return fmt.Errorf("inject fault: %s changes no item, so it cannot lie", f.Op)
-	case f.Kind == StaleRead && f.Op.Effect():
-		return fmt.Errorf("inject fault: %s is no read", f.Op)
+	case f.Op != "" && !f.applies(f.Op):
+		return fmt.Errorf("inject fault: %s does not apply to %s", f.Kind, f.Op)
 	}
 	return nil
+}
+
+// applies says whether the kind can strike the operation: only a change of one item can be lied about, only a read be stale.
+func (f Fault) applies(op Op) bool {
+	switch f.Kind {
+	case Lie:
+		return op.onItem()
+	case StaleRead:
+		return !op.Effect()
+	default:
+		return true
+	}
 }
 
 // Withdraw takes back one fault.
@@ -153,7 +163,7 @@ func (e *Emulator) pickFault(c *call) *Fault {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i, a := range e.faults {
-		if a.Op != "" && a.Op != c.op || a.Item != "" && a.Item != c.itemID || a.Slot != 0 && a.Slot != c.slot {
+		if a.Op != "" && a.Op != c.op || a.Item != "" && a.Item != c.itemID || a.Slot != 0 && a.Slot != c.slot || !a.applies(c.op) {
 			continue
 		}
 		if a.Skip > 0 {
@@ -193,10 +203,10 @@ func (e *Emulator) applyFault(ctx context.Context, c *call, f *Fault) outcome {
 	case SlowBody, CutBody, TruncatedJSON, WrongJSON:
 		return e.spoil(e.execute(c), f)
 	case Lie:
-		c.lied = true
+		c.lied = c.op.onItem()
 		return e.execute(c)
 	case StaleRead:
-		c.stale = true
+		c.stale = !c.op.Effect()
 		return e.execute(c)
 	case LateEffect:
 		return e.applyLate(c, f)
