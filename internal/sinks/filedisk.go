@@ -112,26 +112,27 @@ type target struct {
 }
 
 // replace a file as a whole: readers see the old content or the new one, and so does
-// the disk. Trouble after the rename is an unknown outcome. The temporary file's name
-// is fixed, which the lock allows, so that a crash leaves one at most.
-func (f *File) replace(d folder, t target, content []byte, point string) error {
+// the disk. It tells besides whether the new content is in place, which with an error
+// means that a power cut may still undo it. The temporary file's name is fixed, which
+// the lock allows, so that a crash leaves one at most.
+func (f *File) replace(d folder, t target, content []byte, point string) (placed bool, err error) {
 	temp := "." + t.name + ".tmp"
 	if err := f.stage(d, temp, t, content); err != nil {
-		return errors.Join(err, d.remove(temp))
+		return false, errors.Join(err, d.remove(temp))
 	}
 	if err := f.crash(point + "_staged"); err != nil {
-		return err
+		return false, err
 	}
 	if err := d.root.Rename(temp, t.name); err != nil {
-		return errors.Join(fmt.Errorf("put file in place: %w", err), d.remove(temp))
+		return false, errors.Join(fmt.Errorf("put file in place: %w", err), d.remove(temp))
 	}
 	if err := f.crash(point + "_renamed"); err != nil {
-		return err
+		return true, err
 	}
 	if err := d.sync(); err != nil {
-		return &rotate.Error{Op: "write file " + f.opt.Path, Kind: rotate.KindUnknownOutcome, Err: fmt.Errorf("sync folder: %w", err)}
+		return true, fmt.Errorf("sync folder: %w", err)
 	}
-	return f.crash(point + "_synced")
+	return true, f.crash(point + "_synced")
 }
 
 func (f *File) stage(d folder, temp string, t target, content []byte) error {

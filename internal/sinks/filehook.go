@@ -138,7 +138,7 @@ func (f *File) paid(ctx context.Context, owed fileState) error {
 	st, err := f.load(d)
 	if err == nil && st.now.Owed && st.now.SHA256 == owed.SHA256 && contentHash(st.content) == owed.SHA256 {
 		st.now.Owed = false
-		err = f.writeSidecar(d, sidecar{state: st.now}, "paid")
+		_, err = f.writeSidecar(d, sidecar{state: st.now}, "paid")
 	}
 	return errors.Join(err, unlock())
 }

@@ -190,17 +190,21 @@ type change struct {
 	content []byte
 }
 
-// commit a change, in the order that sidecar describes.
+// commit a change, in the order that sidecar describes. Once the file that decides is
+// in place, trouble is an unknown outcome.
 func (f *File) commit(d folder, c change) error {
-	op := "write file " + f.opt.Path
-	sameFile := c.next.SHA256 == contentHash(c.was.content)
-	if !sameFile {
-		if err := f.commitKey(d, c); err != nil {
-			return fileError(op, err)
-		}
+	placed := false
+	var err error
+	if c.next.SHA256 != contentHash(c.was.content) {
+		placed, err = f.commitKey(d, c)
 	}
-	err := f.writeSidecar(d, sidecar{state: c.next}, "sidecar")
-	if err != nil && !sameFile { // the key file is committed, whatever became of this
+	if err == nil {
+		var sidecarPlaced bool
+		sidecarPlaced, err = f.writeSidecar(d, sidecar{state: c.next}, "sidecar")
+		placed = placed || sidecarPlaced
+	}
+	op := "write file " + f.opt.Path
+	if err != nil && placed {
 		return &rotate.Error{Op: op, Kind: rotate.KindUnknownOutcome, Err: err}
 	}
 	if err != nil {
@@ -212,23 +216,24 @@ func (f *File) commit(d folder, c change) error {
 	return nil
 }
 
-// commitKey does the steps that a changed key file needs before the last one.
-func (f *File) commitKey(d folder, c change) error {
+// commitKey does the steps that a changed key file needs before the last one, and tells
+// whether the key file is in place.
+func (f *File) commitKey(d folder, c change) (placed bool, err error) {
 	if err := f.keepPrevious(d, c); err != nil {
-		return err
+		return false, err
 	}
 	before := c.was.now
 	before.SHA256 = contentHash(c.was.content) // an edit by hand is the old state now
-	if err := f.writeSidecar(d, sidecar{state: before, next: &c.next}, "sidecar_next"); err != nil {
-		return err
+	if _, err := f.writeSidecar(d, sidecar{state: before, next: &c.next}, "sidecar_next"); err != nil {
+		return false, err
 	}
 	return f.replace(d, target{name: f.base, mode: f.opt.Mode, uid: f.uid, gid: f.gid}, c.content, "key")
 }
 
-func (f *File) writeSidecar(d folder, s sidecar, point string) error {
+func (f *File) writeSidecar(d folder, s sidecar, point string) (placed bool, err error) {
 	raw, err := s.encode()
 	if err != nil {
-		return err
+		return false, err
 	}
 	return f.replace(d, target{name: f.base + sidecarSuffix, mode: defaultMode, uid: -1, gid: -1}, raw, point)
 }
@@ -254,7 +259,8 @@ func (f *File) keepPrevious(d folder, c change) error {
 		return fmt.Errorf("encode earlier key: %w", err)
 	}
 	name := f.previousName(c.was.now.Counter)
-	return f.replace(d, target{name: name, mode: defaultMode, uid: -1, gid: -1}, raw, "previous")
+	_, err = f.replace(d, target{name: name, mode: defaultMode, uid: -1, gid: -1}, raw, "previous")
+	return err
 }
 
 // previous lists the kept keys' numbers, newest first.
