@@ -17,6 +17,7 @@ func absorb(in In) (Record, []Event) {
 	}
 	if !a.r.AdoptedAt.IsZero() {
 		a.proof()
+		a.old()
 		a.in.Record = a.r
 		a.drift()
 	}
@@ -89,17 +90,40 @@ func (a *absorber) proof() {
 	}
 	flagFalse := v.Have&NeedApp != 0 && v.err(NeedApp) == nil && !v.App.Active[a.r.Live.Slot]
 	pastDate := !a.r.Live.LatestExpiry.IsZero() && a.in.Portal.After(a.r.Live.LatestExpiry)
-	a.r.Refusals = append(slices.Clone(a.r.Refusals), now)
-	first := a.r.Refusals[0]
-	enough := len(a.r.Refusals) >= a.in.Policy.DeadProbes && now.Sub(first) >= a.in.Policy.DeadAfter
-	if n := len(a.r.Refusals); n > 32 {
-		a.r.Refusals = append(a.r.Refusals[:1:1], a.r.Refusals[n-16:]...)
-	}
-	if flagFalse || pastDate || enough {
+	a.r.Refusals = addRefusal(a.r.Refusals, now)
+	if flagFalse || pastDate || enoughRefusals(a.r.Refusals, a.in.Policy) {
 		a.r.DeadAt = now
 		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation,
 			Detail: deathSentence(flagFalse, pastDate)})
 	}
+}
+
+// addRefusal keeps the first and the latest ones.
+func addRefusal(list []time.Time, now time.Time) []time.Time {
+	list = append(slices.Clone(list), now)
+	if n := len(list); n > 32 {
+		list = append(list[:1:1], list[n-16:]...)
+	}
+	return list
+}
+
+// enoughRefusals make a death: so many, over such a time (rule 8).
+func enoughRefusals(list []time.Time, p Policy) bool {
+	n := len(list)
+	return n > 0 && n >= p.DeadProbes && list[n-1].Sub(list[0]) >= p.DeadAfter
+}
+
+// old counts refusals of the previous key while the portal calls its slot active.
+func (a *absorber) old() {
+	v := &a.in.View
+	if v.Have&(NeedOld|NeedApp) != NeedOld|NeedApp || !v.OldHad || a.r.Previous.Fingerprint == "" || oldFingerprint(&a.r) != a.r.Previous.Fingerprint {
+		return
+	}
+	if v.Old.Valid || !v.App.Active[a.r.Previous.Slot] {
+		a.r.OldRefusals = nil
+		return
+	}
+	a.r.OldRefusals = addRefusal(a.r.OldRefusals, a.in.Now)
 }
 
 func deathSentence(flagFalse, pastDate bool) string {
@@ -141,7 +165,11 @@ func (a *absorber) drift() {
 		a.setDrift(DriftItemGone, "the portal does not show the item to us any more")
 		return
 	}
-	if v.Have&NeedSinks == 0 || a.r.Phase == PhasePublishing {
+	if v.Have&NeedSinks == 0 {
+		return
+	}
+	if a.r.Phase == PhasePublishing {
+		a.committedDrift()
 		return
 	}
 	if err := v.err(NeedSinks); err != nil {
@@ -158,6 +186,20 @@ func (a *absorber) drift() {
 		return
 	}
 	a.setDrift(d, why)
+}
+
+// committedDrift: while the later sinks are written only the first one can drift.
+func (a *absorber) committedDrift() {
+	if !a.r.Rotation.Committed || a.in.View.err(NeedSinks) != nil {
+		return
+	}
+	switch sh := a.in.show(a.in.View.first()); sh {
+	case showsVanished, showsPrevious:
+		a.setDrift(driftOf(sh), "the first sink lost the key that it held")
+	case showsLive:
+		a.setDrift(DriftNone, "")
+	case showsNew, showsNever, showsAhead, showsForeign, showsOtherItem, showsNewFormat:
+	}
 }
 
 func (a *absorber) setDrift(d Drift, why string) {

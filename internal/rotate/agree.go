@@ -32,7 +32,7 @@ func (in *In) show(e Entry) showing {
 	}
 	fp := e.Key.Fingerprint()
 	if fp == "" {
-		if !e.Ever || (m != nil && m.Key.Fingerprint == "" && r.Live.Fingerprint == "") {
+		if r.Live.Fingerprint == "" && (!e.Ever || (m != nil && m.Key.Fingerprint == "")) {
 			return showsNever
 		}
 		return showsVanished

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -104,6 +105,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	if r.Phase.InCutOver() && cmd.Kind != CommandCompromised {
 		return refuse("a rotation is in its phase "+string(r.Phase), "wait for it, or hold it")
 	}
+	all := cmd.Fingerprints == nil
 	switch cmd.Kind {
 	case CommandRegenerate, CommandInvalidate:
 		if !cmd.Slot.Valid() {
@@ -121,6 +123,15 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 			if f != r.Live.Fingerprint && f != r.Previous.Fingerprint {
 				return refuse("no key "+string(f)+" is in use here", "`rotatord status` shows the fingerprints")
 			}
+		}
+		// "All" is what is in use now: the key that replaces it must not be meant.
+		for _, f := range []Fingerprint{r.Live.Fingerprint, r.Previous.Fingerprint} {
+			if all && f != "" {
+				cmd.Fingerprints = append(slices.Clip(cmd.Fingerprints), f)
+			}
+		}
+		if len(cmd.Fingerprints) == 0 {
+			return refuse("no key is in use here", "")
 		}
 	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel:
 	}

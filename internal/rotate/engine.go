@@ -48,7 +48,7 @@ type Options struct {
 	Observer Observer // nil: nobody
 	Instance string   // this rotatord's own id, kept in the state directory
 	// Elapsed is a clock that never jumps and counts sleep (CLOCK_BOOTTIME); nil
-	// takes the wall clock.
+	// takes the wall clock. It is never 0.
 	Elapsed func() time.Duration
 	// NewID makes rotation ids (ULIDs); nil takes crypto/rand.
 	NewID func(now time.Time) string
@@ -79,7 +79,7 @@ func New(o Options) (*Engine, error) {
 	}
 	if o.Elapsed == nil {
 		start := time.Now()
-		o.Elapsed = func() time.Duration { return time.Now().Round(0).Sub(start.Round(0)) }
+		o.Elapsed = func() time.Duration { return time.Now().Round(0).Sub(start.Round(0)) + time.Second }
 	}
 	if o.NewID == nil {
 		o.NewID = func(time.Time) string { return rand.Text() }

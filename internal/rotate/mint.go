@@ -107,6 +107,11 @@ func (w *work) prove(ctx context.Context) {
 	}
 	if !p.Valid {
 		w.effect = EffectProve
+		if w.neverMinted(ctx) {
+			w.d.Detail = "the portal said that it minted, and the slot's flag is still false: there is no such key"
+			w.reclaim()
+			return
+		}
 		w.d.Blocked, w.d.Detail = ReasonPropagation, "the portal does not accept the new key yet"
 		w.wait(time.Now().UTC().Round(0).Add(w.propagationWait()))
 		return
@@ -132,10 +137,22 @@ func (w *work) prove(ctx context.Context) {
 }
 
 // propagationWait grows with the time since the mint, from a tenth of the first
-// back-off to the whole.
+// back-off to the longest one.
 func (w *work) propagationWait() time.Duration {
-	base := w.c.Policy.RetryBase
-	return min(max(time.Since(w.s.facts.MintedAt)/4, base/10), base)
+	p := &w.c.Policy
+	return min(max(time.Since(w.s.facts.MintedAt)/4, p.RetryBase/10), p.RetryMax)
+}
+
+// neverMinted tells, an effect horizon after the mint, that its slot is still empty:
+// no propagation is so slow, and no request of ours is under way any more.
+func (w *work) neverMinted(ctx context.Context) bool {
+	slot := w.rec.Rotation.Target
+	i := w.rec.Slots[slot].Intent
+	if i == nil || time.Since(i.SentAt) < w.c.Policy.EffectHorizon || w.in.Mem.InFlight[slot] {
+		return false
+	}
+	app, err := w.c.Portal.App(WithPurpose(ctx, PurposeSafety), w.c.ID, w.rec.Owner)
+	return err == nil && !app.Active[slot]
 }
 
 // proofFault says what is wrong with a new key that the portal accepts; "" if

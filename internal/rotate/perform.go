@@ -224,6 +224,9 @@ func (w *work) abort() {
 	r.Rotation, r.Phase = nil, PhaseIdle
 	if r.Previous.Fingerprint != "" {
 		r.Phase = PhaseOverlap
+		if r.RetireAt.IsZero() {
+			r.RetireAt = w.in.Portal.Add(w.c.Policy.Overlap)
+		}
 	}
 	r.RetryAt = w.in.Now.Add(w.c.Policy.RetryBase)
 	w.wait(r.RetryAt)

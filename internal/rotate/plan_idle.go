@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 )
@@ -92,7 +93,7 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		return Decision{Step: StepFail, Due: due, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
 	}
 	if d, ok := in.decideRepair(); ok {
-		d.Due = due
+		d.Due = cmp.Or(d.Due, due)
 		return d
 	}
 	if why, text := in.startDrift(due, in.outageOK()); why != DriftNone {
@@ -171,9 +172,14 @@ func (in *In) decideRepair() (Decision, bool) {
 	switch {
 	case first != showsNever && in.foreignInstance(v.first()):
 		return Decision{}, false
-	case first == showsVanished:
-		return in.repairVanished()
-	case first == showsPrevious:
+	case first == showsVanished || first == showsPrevious:
+		// One read may be a stale standby's: it must say the same for a while.
+		if until := r.DriftSince.Add(in.Policy.EffectHorizon / 10); r.Drift != driftOf(first) || in.Now.Before(until) {
+			return wait(ReasonDrift, in.Now.Add(in.Policy.EffectHorizon/10), "the first sink's answer is looked at again"), true
+		}
+		if first == showsVanished {
+			return in.repairVanished()
+		}
 		return in.repairBehind()
 	case first == showsLive && !r.DeadAt.IsZero():
 		return in.repairDead()
@@ -181,15 +187,36 @@ func (in *In) decideRepair() (Decision, bool) {
 	if first != showsLive || r.Hold.Active(in.Now) {
 		return Decision{}, false
 	}
+	if in.oldMeta(v.first()) {
+		return Decision{Step: StepMark, Detail: "the first sink's facts are brought up to date"}, true
+	}
 	for i, s := range v.Sinks {
 		if i == 0 || s.Err != nil {
 			continue
 		}
-		if sh := in.show(s.Entry); sh == showsNever || sh == showsVanished || sh == showsPrevious {
+		if in.lags(s.Entry) {
 			return Decision{Step: StepPublish, Sink: i, Slot: r.Live.Slot, Detail: "sink " + s.Name + " is copied from " + v.Sinks[0].Name}, true
 		}
 	}
 	return Decision{}, false
+}
+
+// lags tells whether a later sink is to be copied from the first one.
+func (in *In) lags(e Entry) bool {
+	switch in.show(e) {
+	case showsNever, showsVanished, showsPrevious:
+		return true
+	case showsLive:
+		return in.oldMeta(e)
+	case showsNew, showsAhead, showsForeign, showsOtherItem, showsNewFormat:
+		return false
+	}
+	return false
+}
+
+// oldMeta: the sink serves the live key with facts that say otherwise.
+func (in *In) oldMeta(e Entry) bool {
+	return e.Meta == nil || e.Meta.Key.Generation != in.Record.Live.Generation || e.Meta.Key.Fingerprint != in.Record.Live.Fingerprint
 }
 
 // repairVanished republishes the served key from the sink's own history or another
@@ -385,12 +412,7 @@ func (in *In) decideCompromised(q *Request) (Decision, bool) {
 	return in.decideRetire(), true
 }
 
-// compromisedLive tells whether the request names the served key: one that was
-// minted after the request was made is none of "all".
+// compromisedLive tells whether the request names the served key.
 func (in *In) compromisedLive(q *Request) bool {
-	live := in.Record.Live
-	if q.Fingerprints == nil {
-		return live.Fingerprint == "" || live.MintedAt.IsZero() || !live.MintedAt.After(q.At)
-	}
-	return names(q.Fingerprints, live.Fingerprint)
+	return names(q.Fingerprints, in.Record.Live.Fingerprint)
 }

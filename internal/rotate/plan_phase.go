@@ -50,6 +50,8 @@ func (in *In) decideClaiming() Decision {
 	switch {
 	case sh == showsNew:
 		return in.working(Decision{Step: StepCommit, Detail: "the first sink shows the new key after all"})
+	case rot.Republish && sh == showsLive && rot.New.Fingerprint == r.Live.Fingerprint:
+		return in.working(Decision{Step: StepAbort, Detail: "the first sink shows the key after all"})
 	case sh == showsLive, sh == showsNever && r.Live.Fingerprint == "":
 	case rot.Republish && (sh == showsVanished || sh == showsPrevious):
 	case rot.OutageOK:
@@ -256,9 +258,9 @@ func (in *In) decideCommitted() Decision {
 			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: s.Err, Detail: s.Err.Error()}
 		}
 		switch sh := in.show(s.Entry); {
-		case sh == showsLive:
-		case i > 0 && (sh == showsNever || sh == showsVanished || sh == showsPrevious):
+		case i > 0 && in.lags(s.Entry):
 			return Decision{Step: StepPublish, Sink: i, Slot: r.Live.Slot}
+		case sh == showsLive:
 		case i == 0 && (sh == showsVanished || sh == showsPrevious):
 			d, ok := in.decideRepair()
 			if ok {
@@ -398,6 +400,9 @@ func (in *In) retireNow(later time.Time) Decision {
 	}
 	if until, flying := in.inFlight(old); flying {
 		return wait(ReasonHorizon, until, blockedSentence(ReasonHorizon))
+	}
+	if refused && !enoughRefusals(r.OldRefusals, in.Policy) {
+		return wait(ReasonSuspect, in.nextSuspect(), "the old key is refused while its slot is flagged active")
 	}
 	if refused {
 		return Decision{Step: StepTaken, Slot: old, Detail: "slot " + old.String() + " holds a key that is not our previous one; it is left alone"}

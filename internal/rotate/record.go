@@ -39,6 +39,8 @@ type Record struct {
 	// call succeeded; rule 8 makes a death of three over ten minutes.
 	Refusals []time.Time `json:"refusals,omitempty"`
 	DeadAt   time.Time   `json:"dead_at,omitzero"`
+	// OldRefusals are the same of the previous key while its slot is flagged active.
+	OldRefusals []time.Time `json:"old_refusals,omitempty"`
 
 	ProbedAt   time.Time `json:"probed_at,omitzero"`   // last probe of the served key
 	SurveyedAt time.Time `json:"surveyed_at,omitzero"` // last deep survey
@@ -73,7 +75,7 @@ type Rotation struct {
 	New       KeyFacts `json:"new,omitzero"`
 	Republish bool     `json:"republish,omitempty"`
 	Committed bool     `json:"committed,omitempty"` // the first sink holds New
-	// Compromised rotations have no overlap and revoke these keys (nil: all but New).
+	// Compromised rotations have no overlap and revoke these keys.
 	Compromised bool `json:"compromised,omitempty"`
 	// TargetWasActive: the target slot's flag when it was chosen. One that turned
 	// active without a mint of ours was taken by somebody.
@@ -156,7 +158,7 @@ const (
 // Request waits in the record until it is carried out or refused.
 type Request struct {
 	Kind RequestKind `json:"kind"`
-	// Fingerprints names compromised keys; nil means all.
+	// Fingerprints names the compromised keys; all of those in use where none was named.
 	Fingerprints []Fingerprint `json:"fingerprints,omitempty"`
 	Slot         Slot          `json:"slot,omitempty"` // regenerate, invalidate, adopt --take-slot
 	OutageOK     bool          `json:"outage_ok,omitempty"`

@@ -101,7 +101,7 @@ func (w *work) emptied(slot Slot) {
 func (w *work) ended(slot Slot) {
 	r := &w.rec
 	gone := r.Previous
-	r.Previous, r.RetireAt = KeyFacts{}, time.Time{}
+	r.Previous, r.RetireAt, r.OldRefusals = KeyFacts{}, time.Time{}, nil
 	ev := Event{Kind: EventFinished, Slot: slot, Fingerprint: gone.Fingerprint, Generation: r.Live.Generation}
 	if rot := r.Rotation; rot != nil {
 		ev.RotationID, ev.Reason = rot.ID, rot.Reason

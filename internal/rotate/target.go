@@ -1,6 +1,9 @@
 package rotate
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // slotClass is what may be done with a slot (rule 2).
 type slotClass int
@@ -131,18 +134,7 @@ func (in *In) mintable(s Slot, due Reason, q *Request) (slotClass, Reason, time.
 	return class, ReasonOccupied, time.Time{}
 }
 
-// names tells whether a list of fingerprints (nil is all) has f.
-func names(list []Fingerprint, f Fingerprint) bool {
-	if list == nil {
-		return true
-	}
-	for _, one := range list {
-		if one == f {
-			return true
-		}
-	}
-	return false
-}
+func names(list []Fingerprint, f Fingerprint) bool { return f != "" && slices.Contains(list, f) }
 
 // chooseTarget is rule 2's order: empty, our own, past its overlap, allowed; the
 // spare slot before the one that is served and dead. A regenerate by hand names it.
