@@ -83,9 +83,8 @@ type Delivery string
 
 // The deliveries.
 const (
-	DeliveryOK      Delivery = "ok"
-	DeliveryFailed  Delivery = "failed"
-	DeliveryDropped Delivery = "dropped" // the queue was full
+	DeliveryOK     Delivery = "ok"
+	DeliveryFailed Delivery = "failed" // it is tried again
 )
 
 // New makes the registry. It starts nothing.
@@ -107,7 +106,7 @@ func New(o Options) *Metrics {
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_portal_requests_total",
 			Help: "Requests to the portal, by operation and result: ok or the kind of the error."}, []string{"portal", "operation", "result"}),
 		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_notifications_total",
-			Help: "Messages to people, by what became of them: ok, failed, or dropped from a full queue."}, []string{"result"}),
+			Help: "Messages to people, by what became of them: ok, or failed and tried again."}, []string{"result"}),
 	}
 	m.createClosedSets()
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "rotatord_build_info", Help: "Always 1; what runs here.",
@@ -133,7 +132,7 @@ func (m *Metrics) createClosedSets() {
 			m.effects.WithLabelValues(string(effect), string(result))
 		}
 	}
-	for _, d := range []Delivery{DeliveryOK, DeliveryFailed, DeliveryDropped} {
+	for _, d := range []Delivery{DeliveryOK, DeliveryFailed} {
 		m.notifications.WithLabelValues(string(d))
 	}
 }

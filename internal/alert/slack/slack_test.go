@@ -327,6 +327,9 @@ func TestDyingRequestsLeakNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			err := run(t)
 			wantNoLeak(t, err)
+			if name == "connection refused" && !strings.Contains(fmt.Sprint(err), name) {
+				t.Errorf("Send = %v does not say why", err)
+			}
 			if rotate.KindOf(err) != rotate.KindTransient {
 				t.Errorf("Send = %v, want kind transient", err)
 			}
@@ -360,5 +363,25 @@ func TestOptions(t *testing.T) {
 	}
 	if _, err := New(Options{Webhook: rotate.NewSecret("https://hooks.slack.com" + path), Mention: "<!here> <@U012AB3CD>", Timeout: time.Second}); err != nil {
 		t.Errorf("good options gave %v", err)
+	}
+}
+
+func TestClip(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		most int
+		want string
+	}{
+		{"abcde", 5, "abcde"},
+		{"abcdef", 5, "abcd…"},
+		{"a<b", 6, "a&lt;b"},
+		{"a<b", 5, "a…"}, // an escape is not cut in two
+		{"🔑🔑🔑", 6, "🔑🔑🔑"},
+		{"🔑🔑🔑", 5, "🔑🔑…"},
+		{"", 5, ""},
+	} {
+		if got := clip(tt.text, tt.most, escape); got != tt.want {
+			t.Errorf("clip(%q, %d) = %q, want %q", tt.text, tt.most, got, tt.want)
+		}
 	}
 }
