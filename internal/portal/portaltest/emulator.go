@@ -69,6 +69,7 @@ type Emulator struct {
 	clients  map[string]string // client id to item id
 	order    []string          // item ids in order of creation
 	tokens   map[string]*token
+	issued   int // tokens ever
 	keys     map[string]*key
 	history  []*key
 	index    searchIndex

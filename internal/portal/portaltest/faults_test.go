@@ -323,3 +323,40 @@ func TestSlowBodyInFakeTime(t *testing.T) {
 		}
 	})
 }
+
+func TestLatencyOutlivesItsClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := New(Options{Latency: time.Minute})
+		cred := e.AddCredential(CredentialSeed{Title: "slow", Expires: [2]time.Time{e.Now().Add(5 * day)}})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		c := &caller{t: t, e: e}
+		if _, _, err := c.send(ctx, "oauth2/token", mintPairs(cred, 1)...); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("error %v", err)
+		}
+		if n := len(e.Keys()); n != 0 {
+			t.Errorf("%d keys before the latency is over", n)
+		}
+		pass(time.Minute)
+		if n := len(e.Keys()); n != 1 {
+			t.Errorf("%d keys after it, want 1", n)
+		}
+	})
+}
+
+// HTTP/2 connections cannot be taken over; the stream is aborted instead.
+func TestCutOverHTTP2(t *testing.T) {
+	e := New(Options{})
+	srv := httptest.NewUnstartedServer(e)
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	defer srv.Close()
+	inject(t, e, Fault{Op: OpSelf, Kind: LoseReply})
+	form := values("f", "json")
+	if got := look(t, srv.Client().Transport, srv.URL+e.Root()+"/portals/self", form); !got.broken {
+		t.Errorf("got %+v, want a broken answer", got)
+	}
+	if got := look(t, srv.Client().Transport, srv.URL+e.Root()+"/portals/self", form); got.status != http.StatusOK {
+		t.Errorf("afterwards %+v", got)
+	}
+}

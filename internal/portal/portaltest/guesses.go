@@ -37,6 +37,10 @@ const (
 	slowChunks = 8
 	// maxEvents bounds the event list; the oldest go first.
 	maxEvents = 200_000
+	// maxViolations bounds the list of violations likewise.
+	maxViolations = 10_000
+	// pruneTokens is after how many new tokens the expired ones are thrown away.
+	pruneTokens = 4096
 )
 
 // Texts no source quotes.

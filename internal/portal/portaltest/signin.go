@@ -1,6 +1,7 @@
 package portaltest
 
 import (
+	"maps"
 	"strings"
 	"time"
 )
@@ -35,6 +36,10 @@ func (e *Emulator) generateToken(c *call) (any, error) {
 }
 
 func (e *Emulator) newToken(t *token) string {
+	if e.issued++; e.issued%pruneTokens == 0 { // late enough that a refresh token is still told to have expired
+		now := e.now()
+		maps.DeleteFunc(e.tokens, func(_ string, t *token) bool { return now.After(t.expires.Add(maxRefreshLifetime)) })
+	}
 	text := e.tokenText()
 	e.tokens[text] = t
 	return text

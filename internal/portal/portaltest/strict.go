@@ -17,6 +17,9 @@ func (e *Emulator) violation(c *call, text string) error {
 	if !e.is(SwitchManner, valueStrict) {
 		return nil
 	}
+	if len(e.violations) >= maxViolations {
+		e.violations = slices.Delete(e.violations, 0, 1)
+	}
 	e.violations = append(e.violations, Violation{At: c.now, Op: c.op, Path: c.path, Text: text})
 	return &apiError{code: 400, messageCode: messageStrict, message: "strict: " + string(c.op) + ": " + text}
 }

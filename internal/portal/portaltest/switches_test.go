@@ -262,20 +262,22 @@ func TestSetSwitch(t *testing.T) {
 // Every setting alone and every pair of settings lets a plain rotation either work or fail with a portal error; nothing
 // panics, and no answer is unreadable.
 func TestSwitchPairs(t *testing.T) {
-	table := switchTable()
-	pairs := 0
-	for i, a := range table {
-		for _, b := range table[i+1:] {
-			for _, va := range a.Values[1:] {
-				for _, vb := range b.Values[1:] {
-					pairs++
-					synctest.Test(t, func(t *testing.T) { rotateSomehow(t, map[string]string{a.Name: va, b.Name: vb}) })
-				}
-			}
-		}
+	single, pairs := 0, 0
+	for settings := range Settings() {
+		single++
+		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings) })
 	}
-	if pairs < 500 {
-		t.Errorf("only %d pairs", pairs)
+	for settings := range SettingPairs() {
+		pairs++
+		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings) })
+	}
+	if single < 40 || pairs < 800 {
+		t.Errorf("only %d settings and %d pairs", single, pairs)
+	}
+	for settings := range SettingPairs(SwitchManner) {
+		if settings[SwitchManner] != "" || len(settings) != 2 {
+			t.Fatalf("settings %v, want two without %s", settings, SwitchManner)
+		}
 	}
 }
 

@@ -25,9 +25,8 @@ func (t roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	in := r
-	if r.Host == "" {
-		in = r.Clone(r.Context())
+	in := r.WithContext(r.Context()) // a copy: a transport must not change its request, and parsing does
+	if in.Host == "" {
 		in.Host = r.URL.Host
 	}
 	out := t.e.handle(in)
