@@ -19,6 +19,7 @@ type Engine interface {
 // Managed is one credential with what people want to know about it.
 type Managed struct {
 	*rotate.Credential
+	Product     string // of its portal
 	Owner       string
 	Environment string
 	Consumers   []string
@@ -50,6 +51,8 @@ type Fleet struct {
 	Credentials []Managed
 	// Tick is when every credential is asked whether it is due, besides its own due time.
 	Tick cron.Schedule
+	// Background runs as long as the fleet is looked after; nil: nothing.
+	Background func(ctx context.Context) error
 	// NeedRestart names settings that differ from those that this process was started with, and that a reload cannot
 	// bring into force.
 	NeedRestart []string

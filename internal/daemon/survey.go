@@ -33,16 +33,27 @@ func (s *surveys) start(gen *generation) {
 	s.cancel()
 	s.ctx, s.cancel = context.WithCancel(s.parent)
 	for _, p := range gen.fleet.Portals {
-		if p.Survey == nil {
-			continue
+		if p.Survey != nil {
+			s.run(gen, func(ctx context.Context) { s.watch(ctx, p) })
 		}
-		gen.users++
-		ctx := s.ctx
-		s.tasks.Go(func() {
-			s.watch(ctx, p)
-			s.leave(gen)
+	}
+	if work := gen.fleet.Background; work != nil {
+		s.run(gen, func(ctx context.Context) {
+			if err := work(ctx); err != nil && ctx.Err() == nil {
+				s.d.o.Log.LogAttrs(ctx, slog.LevelError, "background work ended", slog.Any("err", err))
+			}
 		})
 	}
+}
+
+// run f as long as gen is looked after.
+func (s *surveys) run(gen *generation, f func(ctx context.Context)) {
+	gen.users++
+	ctx := s.ctx
+	s.tasks.Go(func() {
+		f(ctx)
+		s.leave(gen)
+	})
 }
 
 // leave tells the loop that one user of gen has ended.

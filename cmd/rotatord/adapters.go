@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"rotatord/internal/config"
+	"rotatord/internal/daemon"
+	"rotatord/internal/metrics"
+	"rotatord/internal/portal"
+	"rotatord/internal/rotate"
+	"rotatord/internal/sinks"
+)
+
+// adapters are what one config needs to reach the world.
+type adapters struct {
+	cfg     *config.Config
+	log     *slog.Logger
+	metrics *metrics.Metrics
+	portals map[string]*portal.Client
+	vault   *sinks.Vault // nil: no sink needs one
+	fleet   *daemon.Fleet
+}
+
+func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*adapters, error) {
+	a := &adapters{cfg: cfg, log: log, metrics: m, portals: map[string]*portal.Client{}}
+	if cfg.Vault != nil {
+		v, err := newVault(cfg.Vault, a.notice)
+		if err != nil {
+			return nil, err
+		}
+		a.vault = v
+	}
+	for _, name := range slices.Sorted(maps.Keys(cfg.Portals)) {
+		client, err := a.newPortal(name, cfg.Portals[name])
+		if err != nil {
+			return nil, errors.Join(err, a.Close())
+		}
+		a.portals[name] = client
+	}
+	fleet, err := a.newFleet()
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	a.fleet = fleet
+	return a, nil
+}
+
+// Close drops idle connections.
+func (a *adapters) Close() error {
+	for _, p := range a.portals {
+		p.Close()
+	}
+	return nil
+}
+
+func (a *adapters) notice(n sinks.Notice) {
+	a.log.LogAttrs(context.Background(), slog.LevelWarn, "sink notice", slog.String("sink", n.Sink), slog.String("detail", n.Text), slog.Any("err", n.Err))
+}
+
+func (a *adapters) newPortal(name string, p *config.Portal) (*portal.Client, error) {
+	o, err := a.portalOptions(name, p)
+	if err != nil {
+		return nil, err
+	}
+	c, err := portal.New(o)
+	if err != nil {
+		return nil, fmt.Errorf("portal %s: %w", name, err)
+	}
+	return c, nil
+}
+
+func (a *adapters) portalOptions(name string, p *config.Portal) (portal.Options, error) {
+	o := portal.Options{URL: string(p.URL), Referer: p.Referer, CAFile: string(p.TLS.CAFile), ServerName: p.TLS.ServerName,
+		ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(), UserAgent: "rotatord/" + buildOf().Version, Log: a.log,
+		Limits: portal.Limits{AtOnce: p.Limits.AtOnce, PerSecond: p.Limits.PerSecond, BreakerAfter: p.Breaker.Failures,
+			BreakerDelay: p.Breaker.OpenFor.Std()},
+		OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, _ time.Duration) {
+			a.metrics.PortalRequest(rotate.PortalID(name), op, result)
+		}}
+	if o.ProxyURL == "" {
+		o.ProxyURL = "direct" // the environment's proxy variables are not used
+	}
+	switch id := p.Identity; {
+	case id.OAuth != nil:
+		store, err := a.identityStore(p)
+		if err != nil {
+			return o, fmt.Errorf("portal %s: %w", name, err)
+		}
+		o.Identity.Refresh = &portal.RefreshIdentity{ClientID: id.OAuth.ClientID, Store: store}
+	case !id.APIKey.IsZero():
+		o.Identity.APIKey = &portal.APIKeyIdentity{Key: id.APIKey.Resolve}
+	default:
+		o.Identity.Password = &portal.PasswordIdentity{Username: id.Username, Password: id.Password.Resolve}
+	}
+	return o, nil
+}
+
+func newVault(v *config.Vault, notice func(sinks.Notice)) (*sinks.Vault, error) {
+	o := sinks.VaultOptions{Address: string(v.Address), Namespace: v.Namespace, CAFile: string(v.TLS.CAFile), ServerName: v.TLS.ServerName,
+		Timeout: v.Timeout.Std(), OnNotice: notice}
+	switch auth := v.Auth; {
+	case auth.AppRole != nil:
+		file, err := secretFile(auth.AppRole.SecretID)
+		if err != nil {
+			return nil, fmt.Errorf("vault.auth.approle.secret_id: %w", err)
+		}
+		o.Auth = sinks.VaultAuth{Method: sinks.AuthAppRole, Mount: auth.AppRole.Mount, RoleID: auth.AppRole.RoleID, SecretIDFile: file, Wrapped: auth.AppRole.Wrapped}
+	case auth.Kubernetes != nil:
+		o.Auth = sinks.VaultAuth{Method: sinks.AuthKubernetes, Mount: auth.Kubernetes.Mount, RoleName: auth.Kubernetes.Role, JWTFile: string(auth.Kubernetes.JWTFile)}
+	case auth.Cert != nil:
+		o.ClientCertFile, o.ClientKeyFile = string(auth.Cert.CertFile), string(auth.Cert.KeyFile)
+		o.Auth = sinks.VaultAuth{Method: sinks.AuthCert, Mount: auth.Cert.Mount, RoleName: auth.Cert.Role}
+	default:
+		o.Auth = sinks.VaultAuth{Method: sinks.AuthTokenFile, TokenFile: string(auth.TokenFile)}
+	}
+	return sinks.NewVault(o)
+}
+
+// secretFile is where a reference's secret lies, for a reader that looks at the file again by itself.
+func secretFile(ref config.SecretRef) (string, error) {
+	kind, arg, _ := strings.Cut(ref.String(), ":")
+	switch kind {
+	case "file":
+		return arg, nil
+	case "credential":
+		dir := os.Getenv(config.CredentialsDir)
+		if dir == "" {
+			return "", fmt.Errorf("secret %s: %s is not set: no systemd unit with LoadCredential started this", ref, config.CredentialsDir)
+		}
+		return filepath.Join(dir, arg), nil
+	}
+	return "", fmt.Errorf("secret %s: it must lie in a file here; write file:/PATH or credential:NAME", ref)
+}
+
+func (a *adapters) newFleet() (*daemon.Fleet, error) {
+	tick, err := config.ParseSchedule(a.cfg.Schedules.Tick, a.cfg.Schedules.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("schedules.tick: %w", err)
+	}
+	survey, err := config.ParseSchedule(a.cfg.Schedules.Survey, a.cfg.Schedules.TimeZone)
+	if err != nil {
+		return nil, fmt.Errorf("schedules.survey: %w", err)
+	}
+	f := &daemon.Fleet{Tick: tick, Close: a.Close}
+	if a.vault != nil {
+		f.Background = a.vault.Run
+	}
+	for _, name := range slices.Sorted(maps.Keys(a.cfg.Portals)) {
+		client := a.portals[name]
+		id := rotate.PortalID(name)
+		f.Portals = append(f.Portals, daemon.Portal{ID: id, Workers: a.cfg.Workers, SurveyAt: survey,
+			Survey: func(ctx context.Context) ([]daemon.Seen, error) { return seen(id, client.Listings(ctx)) }})
+	}
+	for _, cr := range a.cfg.Credentials {
+		m, err := a.newCredential(cr)
+		if err != nil {
+			return nil, fmt.Errorf("credential %s: %w", cr.Name, err)
+		}
+		f.Credentials = append(f.Credentials, m)
+	}
+	return f, nil
+}
+
+// seen turns a portal's listing into the daemon's words.
+func seen(id rotate.PortalID, listings iter.Seq2[portal.Listing, error]) ([]daemon.Seen, error) {
+	var out []daemon.Seen
+	for l, err := range listings {
+		if err != nil {
+			return nil, err
+		}
+		s := daemon.Seen{ID: rotate.ID{Portal: id, Item: l.Item}}
+		for i, k := range l.Keys {
+			// A date on the item outlives its key: only a list of keys tells that one is there.
+			s.Slots[i] = rotate.ListedKey{Present: k.Present && l.Exact, Expires: k.Expires}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func (a *adapters) newCredential(cr *config.Credential) (daemon.Managed, error) {
+	c := &rotate.Credential{Name: rotate.Name(cr.Name), ID: rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)},
+		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Portal: a.portals[cr.Portal]}
+	if cr.Hold != "" {
+		c.Policy.Calendar = heldByConfig{}
+	}
+	for _, t := range cr.Targets() {
+		s, err := a.newSink(t)
+		if err != nil {
+			return daemon.Managed{}, err
+		}
+		c.Sinks = append(c.Sinks, s)
+	}
+	if len(cr.Probe.URLs) > 0 {
+		p, err := a.newParity(cr)
+		if err != nil {
+			return daemon.Managed{}, err
+		}
+		c.Parity = p
+	}
+	return daemon.Managed{Credential: c, Product: productLabel(a.cfg.Portals[cr.Portal].Product), Owner: cr.Owner, Environment: cr.Environment, Consumers: cr.Consumers}, nil
+}
+
+func (a *adapters) newSink(t config.Target) (rotate.Sink, error) {
+	if v := t.Vault; v != nil {
+		return a.vault.Sink(sinks.SinkSpec{Name: t.Sink, Mount: v.Mount, Path: t.Path, KeyField: v.KeyField, MetaField: v.MetaField})
+	}
+	f := t.File
+	o := sinks.FileOptions{Name: t.Sink, Path: t.Path, Format: sinks.FileFormat(f.Format), Owner: f.Owner, Group: f.Group,
+		Mode: os.FileMode(f.Mode), AllowWide: f.AllowWiderMode, KeepPrevious: f.KeepPrevious, OnNotice: a.notice}
+	switch o.Format {
+	case sinks.FormatDotenv:
+		o.Field = f.Variable
+	case sinks.FormatJSON:
+		o.Field = f.Field
+	case sinks.FormatBare: // the key alone
+	}
+	if h := f.AfterWrite; h != nil {
+		o.AfterWrite = sinks.AfterWrite{Command: h.Command, ReloadUnit: h.ReloadUnit, Timeout: h.Timeout.Std(), Attempts: h.Attempts}
+	}
+	return sinks.NewFile(o)
+}
+
+func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
+	p := a.cfg.Portals[cr.Portal]
+	o := portal.ParityOptions{AllowHosts: cr.Probe.AllowHosts, CAFile: string(p.TLS.CAFile), ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(),
+		UserAgent: "rotatord/" + buildOf().Version, OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, _ time.Duration) {
+			a.metrics.PortalRequest(rotate.PortalID(cr.Portal), op, result)
+		}}
+	if o.ProxyURL == "" {
+		o.ProxyURL = "direct"
+	}
+	for _, u := range cr.Probe.URLs {
+		o.URLs = append(o.URLs, string(u))
+	}
+	return portal.NewParity(o)
+}
+
+// heldByConfig is a "hold" in the config: it stands until the config changes.
+type heldByConfig struct{}
+
+// holdLook is how often a credential that the config holds is looked at.
+const holdLook = time.Hour
+
+// Closed implements rotate.Calendar.
+func (heldByConfig) Closed(now time.Time) (rotate.Reason, time.Time) {
+	return rotate.ReasonHeld, now.Add(holdLook)
+}

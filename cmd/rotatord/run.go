@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"rotatord/internal/config"
+	"rotatord/internal/daemon"
+	"rotatord/internal/metrics"
+	"rotatord/internal/rotate"
+)
+
+func (c *cli) runCmd() *cobra.Command {
+	return &cobra.Command{Use: "run", Short: "Run the daemon",
+		Long: "Looks after every credential of the config until SIGTERM or SIGINT. A started effect is finished and journalled first,\n" +
+			"and a new key that is in memory only is brought into its first sink; a second signal ends it at once.\n" +
+			"SIGHUP loads the config again, whole or not at all.",
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return c.runDaemon(cmd.Context()) }}
+}
+
+func (c *cli) runDaemon(ctx context.Context) (err error) {
+	people := &lateObserver{}
+	a, err := c.openApp(ctx, "run", people)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.Close()) }()
+	if err := c.checkFiles(a.cfg); err != nil {
+		return err
+	}
+	p, err := newProcess(ctx, c, a, people)
+	if err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// checkFiles refuses a config whose files cannot be used, and mentions what may be wrong.
+func (c *cli) checkFiles(cfg *config.Config) error {
+	var bad config.Problems
+	for _, p := range cfg.CheckFiles() {
+		if p.Warning {
+			c.say("%s", p.Text())
+			continue
+		}
+		bad = append(bad, p)
+	}
+	if len(bad) > 0 {
+		return &exitError{exitUsage, bad}
+	}
+	return nil
+}
+
+// process is a running daemon with everything around it.
+type process struct {
+	app    *app
+	daemon *daemon.Daemon
+	admin  *daemon.Admin
+	web    *metrics.Server // nil: switched off
+	people *talker         // nil: nobody is told
+	hup    chan os.Signal
+}
+
+func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*process, error) {
+	p := &process{app: a, hup: make(chan os.Signal, 1)}
+	var err error
+	if p.people, err = newTalker(a); err != nil {
+		return nil, err
+	}
+	if p.people != nil {
+		people.set(p.people)
+	}
+	mon := &monitor{process: p}
+	fleet := *a.adapters.fleet
+	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
+		Hangup: p.hup, Heartbeat: heartbeat(a.cfg)})
+	if err != nil {
+		return nil, err
+	}
+	a.snapshot = p.credentialViews
+	a.metrics.ConfigLoaded(true, a.started)
+	v := a.verbs()
+	v.Daemon, v.Exposition = p.daemon, exposition(a.metrics)
+	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
+		Users: a.cfg.Admin.Users, Log: a.log})
+	if err != nil {
+		return nil, err
+	}
+	if !a.cfg.HTTP.Off {
+		p.web, err = metrics.NewServer(metrics.ServerOptions{Listen: a.cfg.HTTP.Listen, WebConfigFile: string(a.cfg.HTTP.WebConfigFile),
+			Metrics: a.metrics.Handler(), Ready: p.daemon.Ready, Healthy: p.daemon.Alive, Version: buildOf().Version, Log: a.log})
+	}
+	return p, err
+}
+
+// run everything until ctx ends. What answers questions outlives the daemon itself.
+func (p *process) run(ctx context.Context) error {
+	signal.Notify(p.hup, syscall.SIGHUP)
+	defer signal.Stop(p.hup)
+	p.app.log.LogAttrs(ctx, slog.LevelInfo, "starting", slog.String("version", buildOf().Version), slog.String("instance", p.app.instance),
+		slog.Int("credentials", len(p.app.cfg.Credentials)))
+	work, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var helpers sync.WaitGroup
+	var mu sync.Mutex
+	var errs []error
+	helper := func(f func(context.Context) error) {
+		helpers.Go(func() {
+			if err := f(serve); err != nil {
+				giveUp(err)
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+			}
+		})
+	}
+	helper(p.admin.Serve)
+	if p.web != nil {
+		helper(p.web.Run)
+	}
+	if p.people != nil {
+		helper(p.people.run)
+	}
+	err := p.daemon.Run(work)
+	stop()
+	helpers.Wait()
+	return errors.Join(append(errs, err)...)
+}
+
+// load makes a new fleet from the config file, for a reload.
+func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
+	return func(context.Context) (*daemon.Fleet, error) {
+		cfg, err := config.Load(c.configPath)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.checkFiles(cfg); err != nil {
+			return nil, err
+		}
+		next, err := newAdapters(cfg, p.app.log, p.app.metrics)
+		if err != nil {
+			return nil, err
+		}
+		// Compared with what this process was started with: what it keeps from then stays wrong until a restart.
+		next.fleet.NeedRestart = config.Diff(p.app.cfg, cfg).Restart
+		return next.fleet, nil
+	}
+}
+
+// heartbeat calls the config's dead man's switch; nil if there is none.
+func heartbeat(cfg *config.Config) func(context.Context) error {
+	h := cfg.Heartbeat
+	if h == nil {
+		return nil
+	}
+	client := &http.Client{Timeout: h.Timeout.Std(), Transport: &http.Transport{ForceAttemptHTTP2: true}}
+	return func(ctx context.Context) error {
+		url, err := h.URL.Resolve(ctx)
+		if err != nil {
+			return err
+		}
+		address := strings.TrimSpace(url.Reveal()) //nolint:forbidigo // it goes to where it points to
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+		if err != nil {
+			return errors.New("call heartbeat: the address cannot be used") // the cause quotes it
+		}
+		res, err := client.Do(req)
+		if err != nil {
+			return fmt.Errorf("call heartbeat: %w", withoutURL(err))
+		}
+		defer res.Body.Close()
+		if res.StatusCode/100 != 2 {
+			return fmt.Errorf("call heartbeat: answer %d", res.StatusCode)
+		}
+		return nil
+	}
+}
+
+// monitor tells metrics and people what the daemon does.
+type monitor struct{ process *process }
+
+// SurveyDone implements daemon.Monitor.
+func (m *monitor) SurveyDone(portal rotate.PortalID, _ time.Duration, err error) {
+	if err == nil {
+		m.process.app.metrics.SurveyDone(portal, time.Now())
+	}
+}
+
+// PassDone implements daemon.Monitor.
+func (m *monitor) PassDone(healthy bool) {
+	p := m.process
+	now := time.Now()
+	p.app.metrics.PassDone(now, healthy)
+	if v := p.app.adapters.vault; v != nil {
+		p.app.metrics.VaultToken(v.TokenExpiry())
+	}
+	if p.people != nil {
+		p.people.check(now, p.daemon.Views())
+	}
+}
+
+// ReloadDone implements daemon.Monitor.
+func (m *monitor) ReloadDone(err error) { m.process.app.metrics.ConfigLoaded(err == nil, time.Now()) }
+
+// lateObserver is an observer that is known only after the engine was made.
+type lateObserver struct {
+	mu   sync.Mutex
+	next rotate.Observer // guarded by mu
+}
+
+func (l *lateObserver) set(o rotate.Observer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.next = o
+}
+
+// Observe implements rotate.Observer.
+func (l *lateObserver) Observe(e rotate.Event) {
+	l.mu.Lock()
+	o := l.next
+	l.mu.Unlock()
+	if o != nil {
+		o.Observe(e)
+	}
+}

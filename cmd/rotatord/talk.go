@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/prometheus/common/expfmt"
+
+	"rotatord/internal/alert"
+	"rotatord/internal/alert/slack"
+	"rotatord/internal/daemon"
+	"rotatord/internal/journal"
+	"rotatord/internal/metrics"
+	"rotatord/internal/rotate"
+)
+
+// talker tells people.
+type talker struct{ *alert.Alerter }
+
+// newTalker makes one as the config says; nil if nobody is to be told.
+func newTalker(a *app) (*talker, error) {
+	s := a.cfg.Alerts.Slack
+	if s == nil {
+		return nil, nil
+	}
+	webhook, err := s.Webhook.Resolve(context.Background())
+	if err != nil {
+		return nil, fmt.Errorf("alerts.slack.webhook: %w", err)
+	}
+	sender, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std()})
+	if err != nil {
+		return nil, err
+	}
+	o := alert.Options{Store: alertStore{a.db.AlertState()}, Sender: sender, Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
+		RepeatEvery: a.cfg.Alerts.RepeatEvery.Std(), ReportDone: s.ReportDone, Log: a.log,
+		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
+	for _, d := range a.cfg.Alerts.WarnBefore {
+		o.WarnBefore = append(o.WarnBefore, d.Std())
+	}
+	alerter, err := alert.New(o)
+	if err != nil {
+		return nil, err
+	}
+	return &talker{alerter}, nil
+}
+
+func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
+
+func (t *talker) check(now time.Time, views []daemon.View) {
+	out := make([]alert.View, len(views))
+	for i, v := range views {
+		due, _ := rotate.DueAt(v.Record, v.Policy)
+		out[i] = alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
+			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, DueAt: due}
+	}
+	t.Check(now, out)
+}
+
+// alertStore is the journal's table as the alerter wants it.
+type alertStore struct{ journal.State }
+
+// Values implements alert.Store.
+func (s alertStore) Values(ctx context.Context) (map[string][]byte, error) {
+	list, err := s.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[string][]byte, len(list))
+	for _, e := range list {
+		out[e.Key] = e.Value
+	}
+	return out, nil
+}
+
+// credentialViews for a scrape.
+func (p *process) credentialViews() []metrics.CredentialView {
+	views := p.daemon.Views()
+	out := make([]metrics.CredentialView, len(views))
+	for i, v := range views {
+		due, _ := rotate.DueAt(v.Record, v.Policy)
+		out[i] = metrics.CredentialView{Name: v.Name, Portal: v.ID.Portal, Product: v.Product, Owner: v.Owner, Environment: v.Environment,
+			Item: v.ID.Item, Mode: v.Mode, Record: v.Record, DueAt: due}
+	}
+	return out
+}
+
+// exposition writes the metrics as text.
+func exposition(m *metrics.Metrics) func(io.Writer) error {
+	return func(w io.Writer) error {
+		families, err := m.Gatherer().Gather()
+		if err != nil {
+			return fmt.Errorf("gather metrics: %w", err)
+		}
+		enc := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
+		for _, f := range families {
+			if err := enc.Encode(f); err != nil {
+				return fmt.Errorf("write metrics: %w", err)
+			}
+		}
+		return nil
+	}
+}
+
+// withoutURL is an HTTP client's error without the address, which may hold a token.
+func withoutURL(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// productLabel is a config's product as metrics and emulators write it.
+func productLabel(product string) string { return strings.ReplaceAll(product, "-", "_") }
