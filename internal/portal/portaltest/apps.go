@@ -34,13 +34,8 @@ func (e *Emulator) registeredAppInfo(c *call) (any, error) {
 	if it == nil {
 		return nil, noSuchItem()
 	}
-	if c.vars[0] != it.Owner {
-		if err := e.violation(c, "the path names user "+c.vars[0]+", the item belongs to "+it.Owner); err != nil {
-			return nil, err
-		}
-		if e.is(SwitchOwnerInPath, "enforced") {
-			return nil, noSuchItem()
-		}
+	if err := e.ownersPath(c, it); err != nil {
+		return nil, err
 	}
 	if !e.manages(c.id, it) {
 		if e.is(SwitchAppInfoForOthers, "no_such_item") {

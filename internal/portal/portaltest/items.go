@@ -54,18 +54,27 @@ func (e *Emulator) ownItem(c *call) (*item, error) {
 	if it == nil || !e.sees(c.id, it) {
 		return nil, noSuchItem()
 	}
-	if c.vars[0] != it.Owner {
-		if err := e.violation(c, "the path names user "+c.vars[0]+", the item belongs to "+it.Owner); err != nil {
-			return nil, err
-		}
-		if e.is(SwitchOwnerInPath, "enforced") {
-			return nil, noSuchItem()
-		}
+	if err := e.ownersPath(c, it); err != nil {
+		return nil, err
 	}
 	if !e.manages(c.id, it) {
 		return nil, forbidden()
 	}
 	return it, nil
+}
+
+// ownersPath refuses an item path under another user's name where the manner or switch owner_in_path does.
+func (e *Emulator) ownersPath(c *call, it *item) error {
+	if c.vars[0] == it.Owner {
+		return nil
+	}
+	if err := e.violation(c, "the path names user "+c.vars[0]+", the item belongs to "+it.Owner); err != nil {
+		return err
+	}
+	if e.is(SwitchOwnerInPath, "enforced") {
+		return noSuchItem()
+	}
+	return nil
 }
 
 func (e *Emulator) readItem(c *call) (any, error) {
@@ -185,10 +194,7 @@ func (e *Emulator) contentOwner(c *call) (*account, error) {
 	if owner == nil {
 		return nil, badRequest(textUserMissing)
 	}
-	if c.id.key == nil && c.id.kind != tokenApp && (c.id.user == owner || c.id.admin()) && c.id.has(privilegeCreate) {
-		return owner, nil
-	}
-	if c.id.key != nil && c.id.user == owner && c.id.has(privilegeCreate) {
+	if c.id.kind != tokenApp && (c.id.user == owner || c.id.admin()) && c.id.has(privilegeCreate) {
 		return owner, nil
 	}
 	return nil, forbidden()

@@ -87,7 +87,7 @@ func (e *Emulator) appInfo(c *call) obj {
 	if !k.expires.IsZero() {
 		expires = millis(k.expires)
 	}
-	if k.slot > 0 && e.is(SwitchPortalSelfWithLiveDate, "item") {
+	if k.slot > 0 && e.is(SwitchProveExpiration, "item") {
 		expires = it.dates[k.slot-1]
 	}
 	return obj{"appId": it.app.clientID, "itemId": it.ID, "appOwner": it.Owner, "appTitle": it.Title, "orgId": e.orgID,

@@ -9,36 +9,36 @@ import (
 
 // Names of the switches; Switches lists them with values, defaults and meanings.
 const (
-	SwitchManner                 = "manner"
-	SwitchDateUpdateOnLiveSlot   = "date_update_on_live_slot"
-	SwitchDateRounding           = "date_rounding"
-	SwitchBadDate                = "bad_date"
-	SwitchRegenerateFalse        = "regenerate_false_on_occupied"
-	SwitchAppUpdateUnchanged     = "app_update_unchanged"
-	SwitchActiveFlagAfterExpiry  = "active_flag_after_expiry"
-	SwitchItemDateAfterRevoke    = "item_date_after_revoke"
-	SwitchSearchLag              = "search_lag"
-	SwitchSearchTokenDates       = "search_token_dates"
-	SwitchAPITokens              = "api_tokens"
-	SwitchAPITokensPaging        = "api_tokens_paging"
-	SwitchAPIKeyManagement       = "api_key_management"
-	SwitchAppTokenManagement     = "app_token_management"
-	SwitchKeyPropagation         = "key_propagation"
-	SwitchRevokePropagation      = "revoke_propagation"
-	SwitchRateLimit              = "rate_limit"
-	SwitchAmbiguousFailure       = "ambiguous_failure"
-	SwitchMintWithoutApp         = "mint_without_registration"
-	SwitchAppInfoForOthers       = "app_info_for_others"
-	SwitchUnknownPrivilege       = "unknown_privilege"
-	SwitchOwnerInPath            = "owner_in_path"
-	SwitchRevokeEmptySlot        = "revoke_empty_slot"
-	SwitchOldEnterpriseMint      = "old_enterprise_mint"
-	SwitchExchangeRefresh        = "exchange_refresh_token"
-	SwitchKeyForm                = "key_form"
-	SwitchKeywordAppears         = "api_token_keyword"
-	SwitchDateHeader             = "date_header"
-	SwitchServiceStatus          = "service_status"
-	SwitchPortalSelfWithLiveDate = "prove_expiration"
+	SwitchManner                = "manner"
+	SwitchDateUpdateOnLiveSlot  = "date_update_on_live_slot"
+	SwitchDateRounding          = "date_rounding"
+	SwitchBadDate               = "bad_date"
+	SwitchRegenerateFalse       = "regenerate_false_on_occupied"
+	SwitchAppUpdateUnchanged    = "app_update_unchanged"
+	SwitchActiveFlagAfterExpiry = "active_flag_after_expiry"
+	SwitchItemDateAfterRevoke   = "item_date_after_revoke"
+	SwitchSearchLag             = "search_lag"
+	SwitchSearchTokenDates      = "search_token_dates"
+	SwitchAPITokens             = "api_tokens"
+	SwitchAPITokensPaging       = "api_tokens_paging"
+	SwitchAPIKeyManagement      = "api_key_management"
+	SwitchAppTokenManagement    = "app_token_management"
+	SwitchKeyPropagation        = "key_propagation"
+	SwitchRevokePropagation     = "revoke_propagation"
+	SwitchRateLimit             = "rate_limit"
+	SwitchAmbiguousFailure      = "ambiguous_failure"
+	SwitchMintWithoutApp        = "mint_without_registration"
+	SwitchAppInfoForOthers      = "app_info_for_others"
+	SwitchUnknownPrivilege      = "unknown_privilege"
+	SwitchOwnerInPath           = "owner_in_path"
+	SwitchRevokeEmptySlot       = "revoke_empty_slot"
+	SwitchOldEnterpriseMint     = "old_enterprise_mint"
+	SwitchExchangeRefresh       = "exchange_refresh_token"
+	SwitchKeyForm               = "key_form"
+	SwitchKeywordAppears        = "api_token_keyword"
+	SwitchDateHeader            = "date_header"
+	SwitchServiceStatus         = "service_status"
+	SwitchProveExpiration       = "prove_expiration"
 )
 
 // Values a switch shares with another or that the code asks for.
@@ -153,7 +153,7 @@ func furtherSwitches() []Switch {
 			Meaning: "the Date header: the emulator's clock, absent, or wrong by a duration"},
 		{Name: SwitchServiceStatus, Values: []string{"http", "body"},
 			Meaning: "location services report errors by HTTP status, or with HTTP 200 and an error body"},
-		{Name: SwitchPortalSelfWithLiveDate, Values: []string{"key", "item"},
+		{Name: SwitchProveExpiration, Values: []string{"key", "item"},
 			Meaning: "appInfo.expirationDate: the key's own expiry, or the date that the item shows now"},
 	}
 }
