@@ -54,13 +54,13 @@ func (s Self) ItemPage(id rotate.ItemID) string {
 	return s.pages + "/home/item.html?id=" + url.QueryEscape(string(id)) + "#settings"
 }
 
-// Whoami asks portals/self, and community/self where that names no user.
+// Whoami asks portals/self, and community/self where that names neither user nor owner.
 func (c *Client) Whoami(ctx context.Context) (Self, error) {
 	w, err := c.self(ctx, opSelf, "ask portals/self")
 	if err != nil {
 		return Self{}, err
 	}
-	if w.User.v.Username == "" {
+	if w.User.v.Username == "" && w.AppInfo.v.Owner == "" {
 		var u struct {
 			wireUser
 			AppInfo loose[wireAppInfo] `json:"appInfo"`

@@ -165,6 +165,20 @@ func TestCheckOfThePortalItself(t *testing.T) {
 	})
 }
 
+func TestWhoamiAsksFurtherWhereSelfNamesNobody(t *testing.T) {
+	rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		body := `{"id":"org","name":"Org"}`
+		if strings.HasSuffix(r.URL.Path, "/community/self") {
+			body = `{"username":"ops","role":"org_admin","privileges":["a"],"appInfo":{"appId":"c","itemId":"i","privileges":["b"]}}`
+		}
+		return canned{status: 200, body: body}.RoundTrip(r)
+	})
+	self, err := keyClient(t, rt, Limits{}).Whoami(t.Context())
+	if err != nil || self.User != "ops" || self.KeyItem != "i" || !self.Has("b") || self.Has("a") || self.Admin() {
+		t.Errorf("got %+v, %v; want the key's own rights", self, err)
+	}
+}
+
 func TestItemPage(t *testing.T) {
 	for product, want := range map[portaltest.Product]string{
 		portaltest.Online:           "https://emulated.maps.arcgis.com/home/item.html?id=abc#settings",

@@ -168,6 +168,59 @@ func inject(t *testing.T, e *portaltest.Emulator, op portaltest.Op, f portaltest
 	}
 }
 
+// TestEverySwitchLeavesAClassifiedAnswer: whatever the portal turns out to do, each call
+// succeeds or says in the closed classification why not, and sends nothing careless.
+func TestEverySwitchLeavesAClassifiedAnswer(t *testing.T) {
+	for _, sw := range portaltest.New(portaltest.Options{}).Switches() {
+		if sw.Name == portaltest.SwitchManner {
+			continue
+		}
+		for _, value := range sw.Values {
+			for _, product := range portaltest.Products() {
+				t.Run(fmt.Sprintf("%s=%s on %s", sw.Name, value, product), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { everyCall(t, product, sw.Name, value) })
+				})
+			}
+		}
+	}
+}
+
+func everyCall(t *testing.T, product portaltest.Product, name, value string) {
+	e := strictEmulator(t, portaltest.Options{Product: product, Switches: map[string]string{name: value}})
+	cred := e.AddCredential(portaltest.CredentialSeed{Expires: [2]time.Time{inDays(20)}})
+	c := newTestClient(t, e, Options{})
+	ctx, id := t.Context(), credentialID(cred)
+	failed := map[string]error{"control": c.Control(ctx)}
+	app, err := c.App(ctx, id, cred.Owner)
+	failed["app"] = err
+	failed["set expiry"] = c.SetExpiry(ctx, id, cred.Owner, rotate.Slot2, inDays(30))
+	if err != nil { // as a careful caller could still know them
+		app = rotate.App{ClientID: cred.ClientID, ClientSecret: rotate.NewSecret(cred.ClientSecret)}
+	}
+	minted, err := c.Mint(ctx, id, app, rotate.Slot2)
+	failed["mint"] = err
+	if err == nil {
+		_, failed["prove"] = c.Prove(ctx, minted.Key, "")
+		failed["revoke"] = c.Revoke(ctx, id, app, rotate.Slot2)
+	}
+	for _, err := range c.Discover(ctx) {
+		failed["discover"] = err
+	}
+	for what, err := range failed {
+		if _, ok := errors.AsType[*rotate.Error](err); err != nil && !ok {
+			t.Errorf("%s: %v is not classified", what, err)
+		}
+		tooOld := product == portaltest.Enterprise113 && (what == "app" || what == "mint")
+		tricky := name == portaltest.SwitchAmbiguousFailure || name == portaltest.SwitchRateLimit
+		if err != nil && !tooOld && !tricky {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if product == portaltest.Enterprise113 && rotate.CauseOf(failed["app"]) != rotate.CauseTooOld {
+		t.Errorf("app: got %v, want too old", failed["app"])
+	}
+}
+
 // Everything that could be a secret in the canary test, so that one search finds any.
 var canaries = []string{"AAPTcanary", "canary-token", "canary+password/with=signs", "canaryclientsecret0123456789abcd", "canary-refresh-token"}
 

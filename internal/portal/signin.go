@@ -204,8 +204,7 @@ func (p *passwordSignIn) signIn(ctx context.Context, secret rotate.Secret) (gran
 	}
 	g := grant{token: rotate.NewSecret(string(w.Token))}
 	if ends := w.Expires.time(); !ends.IsZero() {
-		// At least a second: an end in the past is a clock that is wrong, not a token that is dead.
-		g.life = max(time.Second, ends.Sub(r.portalTime()))
+		g.life = ends.Sub(r.portalTime()) // not above 0: a clock is wrong, so the life is unknown
 	}
 	return g, nil
 }

@@ -84,6 +84,27 @@ func TestMintIsNeverReplayed(t *testing.T) {
 	}
 }
 
+// TestAMintCannotBeReadTwice: whatever transport is underneath, it has no second copy of
+// the body and no word that the request may be repeated.
+func TestAMintCannotBeReadTwice(t *testing.T) {
+	rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		write := strings.Contains(r.URL.Path, "/oauth2/")
+		if write != (r.GetBody == nil) || r.Header.Get("Idempotency-Key") != "" || r.Header.Get("X-Idempotency-Key") != "" {
+			t.Errorf("%s: GetBody is nil: %t", r.URL.Path, r.GetBody == nil)
+		}
+		return canned{status: 200, body: `{"id":"org","success":true}`}.RoundTrip(r)
+	})
+	c := keyClient(t, rt, Limits{})
+	if err := c.Control(t.Context()); err != nil {
+		t.Errorf("control: %v", err)
+	}
+	if err := c.Revoke(t.Context(), testID, testApp, rotate.Slot1); err != nil {
+		t.Errorf("revoke: %v", err)
+	}
+	_, err := c.Mint(t.Context(), testID, testApp, rotate.Slot1)
+	wantKind(t, err, unknown, rotate.CauseNotAPortal)
+}
+
 func TestMintSpeaksNoHTTP2(t *testing.T) {
 	protocols := make(chan string, 2)
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
