@@ -10,7 +10,7 @@ import (
 // lateEffect is a request whose client has its failure already and whose effect is still to come.
 type lateEffect struct {
 	call *call
-	ops  int       // requests left until it happens; 0 when it does not count them
+	ops  int       // requests left until it happens; below 1 when it does not count them
 	due  time.Time // on the emulator's clock; zero when it does not wait for a time
 }
 
@@ -53,24 +53,13 @@ func (e *Emulator) postpone(c *call, l lateEffect) {
 
 // tickLate counts one request down and lets happen what is due; the caller holds e.mu.
 func (e *Emulator) tickLate() {
-	if len(e.late) == 0 {
-		return
-	}
-	var due []lateEffect
-	now := e.now()
-	e.late = slices.DeleteFunc(e.late, func(l lateEffect) bool {
-		if !l.due.IsZero() && !now.Before(l.due) || l.ops == 1 {
-			due = append(due, l)
-			return true
-		}
-		return false
-	})
 	for i := range e.late {
-		if e.late[i].ops > 1 {
-			e.late[i].ops--
+		l := &e.late[i]
+		if l.ops--; l.ops == 0 {
+			l.due = e.now()
 		}
 	}
-	e.runLate(due)
+	e.settle()
 }
 
 // settle lets happen what is due by time; the caller holds e.mu.
