@@ -213,7 +213,8 @@ func (a *Alerter) deliver(ctx context.Context, n notice, now time.Time) {
 		return
 	}
 	a.o.OnDelivery(DeliveryFailed)
-	a.o.Log.Error("message was not delivered", "credential", n.message.Credential, "condition", string(n.message.Condition), "err", err)
+	a.o.Log.ErrorContext(ctx, "message was not delivered", slog.String("credential", n.message.Credential),
+		slog.String("condition", string(n.message.Condition)), slog.Any("err", err))
 	if rotate.KindOf(err) == rotate.KindPermanent {
 		a.postpone(n, now.Add(retryMost))
 		a.notBefore = now.Add(pace)
@@ -234,6 +235,6 @@ func backoff(failures int) time.Duration {
 // restart, which may then say something twice.
 func (a *Alerter) keep(err error) {
 	if err != nil {
-		a.o.Log.Error("alert state was not stored", "err", err)
+		a.o.Log.Error("alert state was not stored", slog.Any("err", err))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -84,7 +85,7 @@ func (db *DB) putIntoService(ctx context.Context) error {
 		return fmt.Errorf("put the copy into service: %w", err)
 	}
 	db.copiedAt = copied
-	db.log.Warn("journal was restored from a copy; occupied slots wait for one overlap", "copied_at", copied)
+	db.log.WarnContext(ctx, "journal was restored from a copy; occupied slots wait for one overlap", slog.Time("copied_at", copied))
 	return nil
 }
 

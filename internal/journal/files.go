@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -118,7 +119,7 @@ func (db *DB) renameLog() error {
 		case err != nil:
 			return fmt.Errorf("set aside the log of an earlier journal: %w", err)
 		default:
-			db.log.Warn("set aside the log of an earlier journal", "from", from, "to", to)
+			db.log.Warn("set aside the log of an earlier journal", slog.String("from", from), slog.String("to", to))
 		}
 	}
 	return nil

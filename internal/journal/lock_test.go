@@ -137,7 +137,7 @@ func TestBackup(t *testing.T) {
 	if err := db.Backup(t.Context(), copyPath); err != nil {
 		t.Fatal(err)
 	}
-	r = save(t, db, r, rotatetest.FullEvent("maps")) // the original stays in use
+	save(t, db, r, rotatetest.FullEvent("maps")) // the original stays in use
 	if info, err := os.Stat(copyPath); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the copy has mode %v, %v", info.Mode(), err)
 	}

@@ -90,7 +90,8 @@ func (s State) Values(ctx context.Context) (map[string][]byte, error) {
 }
 
 func (s State) list(ctx context.Context) (out []StateEntry, err error) {
-	rows, err := s.db.read.QueryContext(ctx, "SELECT key, value, updated FROM "+s.table+" ORDER BY key")
+	query := "SELECT key, value, updated FROM " + s.table + " ORDER BY key"
+	rows, err := s.db.read.QueryContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}

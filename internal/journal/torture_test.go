@@ -193,8 +193,7 @@ func walk(t *testing.T, typ reflect.Type, path string, seen map[reflect.Type]boo
 		if typ == reflect.TypeFor[rotate.Secret]() {
 			t.Errorf("%s can hold a key", path)
 		}
-		for i := range typ.NumField() {
-			f := typ.Field(i)
+		for f := range typ.Fields() {
 			if !f.IsExported() {
 				t.Errorf("%s.%s is stored by nobody and hides from this test", path, f.Name)
 			}

@@ -57,7 +57,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("tcp", o.Listen)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Listen) // at once, or not
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP: %w", err)
 	}
@@ -122,7 +122,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer cancel()
 	err := s.server.Shutdown(drain)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.o.Log.Warn("cut HTTP requests that did not end", "after", s.drain)
+		s.o.Log.WarnContext(drain, "cut HTTP requests that did not end", slog.Duration("after", s.drain))
 		err = s.server.Close()
 	}
 	if serveErr := <-served; !errors.Is(serveErr, http.ErrServerClosed) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"slices"
 	"unicode/utf16"
 )
 
@@ -139,10 +140,8 @@ func controls(text string) string {
 			return "unescaped " + c
 		}
 	}
-	for _, e := range entity.FindAllString(text, -1) {
-		if e == "&" {
-			return "unescaped & in " + text[:min(len(text), 80)]
-		}
+	if slices.Contains(entity.FindAllString(text, -1), "&") {
+		return "unescaped & in " + text[:min(len(text), 80)]
 	}
 	return ""
 }

@@ -1,3 +1,5 @@
+// Package rotatetest holds what tests of the domain and its adapters share: contract
+// suites that every journal and every sink passes, and fakes that enforce them.
 package rotatetest
 
 import (
@@ -94,8 +96,8 @@ func fill(v reflect.Value, n *int) {
 			fill(v.Index(i), n)
 		}
 	case reflect.Struct:
-		for i := range v.NumField() {
-			fill(v.Field(i), n)
+		for _, field := range v.Fields() {
+			fill(field, n)
 		}
 	default:
 		panic("no value for a field of kind " + v.Kind().String())
