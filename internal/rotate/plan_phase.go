@@ -131,7 +131,9 @@ func (in *In) lostMint() (Decision, bool) {
 	if i == nil || i.Effect != EffectMint || i.Outcome == OutcomeFailed || in.Mem.Minted != "" {
 		return Decision{}, false
 	}
-	if until := i.SentAt.Add(in.Policy.EffectHorizon); in.Now.Before(until) || in.Mem.InFlight[rot.Target] {
+	// A rotation that loses key after key slows down before it gives up (rule 12).
+	pace := max(in.Policy.EffectHorizon, backoff(in.Record.Name, rot.Mints, in.Policy.RetryBase, in.Policy.RetryMax))
+	if until := i.SentAt.Add(pace); in.Now.Before(until) || in.Mem.InFlight[rot.Target] {
 		if until.Before(in.Now) {
 			until = in.Now.Add(in.Policy.EffectHorizon / 10)
 		}

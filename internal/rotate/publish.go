@@ -117,7 +117,11 @@ func (w *work) promote() {
 	r.RebuiltAt = time.Time{}
 	r.Phase = PhaseIdle
 	if r.Previous.Fingerprint != "" {
-		r.Phase, r.RetireAt = PhaseOverlap, w.in.Portal.Add(w.overlap())
+		r.Phase = PhaseOverlap
+		if r.RetireAt.IsZero() || rot.Republish {
+			// A previous key that this rotation did not replace keeps its own overlap.
+			r.RetireAt = w.in.Portal.Add(w.overlap())
+		}
 		if e := r.Previous.LatestExpiry; !e.IsZero() && e.Before(r.RetireAt) {
 			r.RetireAt = e
 		}
