@@ -127,9 +127,9 @@ func (e *Emulator) userContent(c *call) (any, error) {
 		return found
 	})
 	from, to, next := pageOf(len(list), c.intParam("start", 1), c.intParam("num", defaultPage))
-	items := make([]obj, 0, to-from)
+	items := make([]itemView, 0, to-from)
 	for _, it := range list[from:to] {
-		items = append(items, e.itemJSON(it, c.id))
+		items = append(items, e.view(it, c.id))
 	}
 	folders := owner.folders
 	if folders == nil || in != "" {

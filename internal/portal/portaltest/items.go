@@ -88,7 +88,7 @@ func (e *Emulator) readItem(c *call) (any, error) {
 		}
 		return nil, noSuchItem()
 	}
-	return e.itemJSON(it, c.id), nil
+	return e.view(it, c.id), nil
 }
 
 func (e *Emulator) readOwnItem(c *call) (any, error) {
@@ -96,7 +96,7 @@ func (e *Emulator) readOwnItem(c *call) (any, error) {
 	if it == nil || !e.sees(c.id, it) {
 		return nil, noSuchItem()
 	}
-	return obj{"item": e.itemJSON(it, c.id), "sharing": obj{"access": it.Access, "groups": []string{}}}, nil
+	return obj{"item": e.view(it, c.id), "sharing": obj{"access": it.Access, "groups": []string{}}}, nil
 }
 
 func (e *Emulator) readData(c *call) (any, error) {
@@ -109,46 +109,6 @@ func (e *Emulator) readData(c *call) (any, error) {
 		return parsed, nil
 	}
 	return page{status: 200, contentType: "text/plain", body: it.data}, nil
-}
-
-// itemJSON is an item as the portal shows it.
-func (e *Emulator) itemJSON(it *item, id identity) obj {
-	o := obj{"id": it.ID, "owner": it.Owner, "orgId": e.orgID, "created": millis(it.Created), "modified": millis(it.Modified),
-		"isOrgItem": true, "guid": nil, "name": nil, "title": it.Title, "type": it.Type, "typeKeywords": nonNil(it.Keywords),
-		"description": nil, "tags": nonNil(it.Tags), "snippet": nil, "thumbnail": nil, "documentation": nil, "extent": []any{},
-		"categories": []any{}, "spatialReference": nil, "accessInformation": nil, "classification": nil, "licenseInfo": nil,
-		"culture": "", "properties": nil, "advancedSettings": nil, "url": nil, "proxyFilter": nil, "access": it.Access,
-		"size": len(it.data), "subInfo": 0, "appCategories": []any{}, "industries": []any{}, "languages": []any{},
-		"largeThumbnail": nil, "banner": nil, "screenshots": []any{}, "listed": false, "ownerFolder": nil,
-		"protected": it.Protected, "commentsEnabled": true, "numComments": 0, "numRatings": 0, "avgRating": 0, "numViews": 0,
-		"scoreCompleteness": 0, "groupDesignations": nil, "lastViewed": -1}
-	for name, value := range it.fields {
-		o[name] = fieldJSON(name, value)
-	}
-	if it.Folder != "" {
-		o["ownerFolder"] = it.Folder
-	}
-	if e.manages(id, it) {
-		o["itemControl"] = "admin"
-	}
-	if e.opts.Product.keepsKeys() {
-		o[dateParam(1)], o[dateParam(2)] = it.dates[0], it.dates[1]
-	} else {
-		o["tokenExpirationDate"] = -1
-	}
-	return o
-}
-
-// fieldJSON gives back what was sent as JSON as JSON.
-func fieldJSON(name, value string) any {
-	switch name {
-	case "properties", "extent", "categories", "screenshots":
-		var parsed any
-		if json.Unmarshal([]byte(value), &parsed) == nil {
-			return parsed
-		}
-	}
-	return value
 }
 
 // textFields are the item members that addItem and update keep as sent.

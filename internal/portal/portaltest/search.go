@@ -90,15 +90,9 @@ func (e *Emulator) search(c *call) (any, error) {
 	if next > searchWindow {
 		next = -1
 	}
-	results := make([]obj, 0, to-from)
+	results := make([]itemView, 0, to-from)
 	for _, doc := range list[from:to] {
-		o := e.itemJSON(doc, c.id)
-		if e.opts.Product.keepsKeys() && e.is(SwitchSearchTokenDates, "unset") {
-			o[dateParam(1)], o[dateParam(2)] = -1, -1
-		}
-		delete(o, "itemControl")
-		delete(o, "ownerFolder")
-		results = append(results, o)
+		results = append(results, e.view(doc, c.id).found(e.is(SwitchSearchTokenDates, "real")))
 	}
 	return obj{"query": q, "total": len(list), "start": from + 1, "num": len(results), "nextStart": next, "results": results}, nil
 }
