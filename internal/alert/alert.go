@@ -153,12 +153,11 @@ const (
 
 // Run sends until ctx ends. What is unsaid then is said by the next Run.
 func (a *Alerter) Run(ctx context.Context) error {
-	if err := a.state.load(ctx, a.o.Store, time.Now().UTC()); err != nil {
-		return fmt.Errorf("load alert state: %w", err)
+	if err := a.load(ctx); err != nil {
+		return err
 	}
-	a.notBefore = a.state.pause
 	for {
-		wait := a.step(ctx)
+		wait, _ := a.step(ctx)
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -171,11 +170,41 @@ func (a *Alerter) Run(ctx context.Context) error {
 	}
 }
 
+// Flush says what the last Check left to be said and returns, for a command that ends.
+// What the channel does not take is left to the next one. It does not go with Run.
+func (a *Alerter) Flush(ctx context.Context) error {
+	if err := a.load(ctx); err != nil {
+		return err
+	}
+	for {
+		wait, more := a.step(ctx)
+		if !more {
+			return nil
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+func (a *Alerter) load(ctx context.Context) error {
+	if err := a.state.load(ctx, a.o.Store, time.Now().UTC()); err != nil {
+		return fmt.Errorf("load alert state: %w", err)
+	}
+	a.notBefore = a.state.pause
+	return nil
+}
+
 // idle is how long Run sleeps when there is nothing to send; Check wakes it.
 const idle = time.Hour
 
-// step takes up what was noted, sends at most one message, and says when to go on.
-func (a *Alerter) step(ctx context.Context) time.Duration {
+// step takes up what was noted, sends at most one message, and says when to go on, and
+// whether the channel takes more.
+func (a *Alerter) step(ctx context.Context) (time.Duration, bool) {
 	a.mu.Lock()
 	views, checked, promoted := a.views, a.checked, a.promoted
 	a.promoted = map[rotate.Name]rotate.Event{}
@@ -184,22 +213,23 @@ func (a *Alerter) step(ctx context.Context) time.Duration {
 	now := time.Now().UTC()
 	a.noteDone(ctx, views, promoted)
 	if checked.IsZero() {
-		return idle // nothing is known yet: nothing is resolved, nothing is said
+		return idle, false // nothing is known yet: nothing is resolved, nothing is said
 	}
 	a.reconcile(ctx, views, now)
 	if rest := a.notBefore.Sub(now); rest > 0 {
-		return rest
+		return rest, false
 	}
 	n, ok := a.next(views, now)
 	if !ok {
-		return idle
+		return idle, false
 	}
-	a.deliver(ctx, n, now)
-	return max(a.notBefore.Sub(now), 0)
+	more := a.deliver(ctx, n, now)
+	return max(a.notBefore.Sub(now), 0), more
 }
 
-// deliver sends one notice and notes what came of it.
-func (a *Alerter) deliver(ctx context.Context, n notice, now time.Time) {
+// deliver sends one notice, notes what came of it and says whether the channel takes
+// more.
+func (a *Alerter) deliver(ctx context.Context, n notice, now time.Time) bool {
 	sendCtx, cancel := context.WithTimeout(ctx, sendTimeout)
 	defer cancel()
 	err := a.o.Sender.Send(sendCtx, n.message)
@@ -208,9 +238,9 @@ func (a *Alerter) deliver(ctx context.Context, n notice, now time.Time) {
 		a.failures, a.notBefore = 0, now.Add(pace)
 		a.o.OnDelivery(DeliveryOK)
 		a.said(ctx, n, now)
-		return
+		return true
 	case ctx.Err() != nil: // we are being stopped: not the channel's fault
-		return
+		return false
 	}
 	a.o.OnDelivery(DeliveryFailed)
 	a.o.Log.ErrorContext(ctx, "message was not delivered", slog.String("credential", n.message.Credential),
@@ -218,13 +248,14 @@ func (a *Alerter) deliver(ctx context.Context, n notice, now time.Time) {
 	if rotate.KindOf(err) == rotate.KindPermanent {
 		a.postpone(n, now.Add(retryMost))
 		a.notBefore = now.Add(pace)
-		return
+		return true
 	}
 	a.notBefore = now.Add(max(rotate.WaitOf(err), backoff(a.failures)))
 	a.failures++
 	if rotate.KindOf(err) == rotate.KindRateLimited {
 		a.keep(a.state.putPause(ctx, a.o.Store, a.notBefore))
 	}
+	return false
 }
 
 func backoff(failures int) time.Duration {
