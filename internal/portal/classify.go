@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -93,7 +94,7 @@ type wireFault struct {
 // to its end.
 func readFault(body []byte) (f *fault, object bool) {
 	var w wireFault
-	if !isObject(body) || json.Unmarshal(body, &w) != nil {
+	if object = isObject(body) && json.Unmarshal(body, &w) == nil; !object {
 		return nil, false
 	}
 	outer := w
@@ -112,7 +113,7 @@ func readFault(body []byte) (f *fault, object bool) {
 		_ = w.OAuth.UnmarshalJSON(w.Error) // a text takes any value
 	case len(w.Error) > 0 && string(w.Error) != "null" && string(w.Error) != "false":
 	case outer.Success.set && !outer.Success.v:
-	case oneOf(strings.ToLower(string(outer.Status)), "failed", "failure", "error"):
+	case slices.Contains([]string{"failed", "failure", "error"}, strings.ToLower(string(outer.Status))):
 	default:
 		return nil, true
 	}
@@ -129,15 +130,6 @@ func readFault(body []byte) (f *fault, object bool) {
 func isObject(body []byte) bool {
 	trimmed := strings.TrimSpace(string(body[:min(len(body), 64)]))
 	return strings.HasPrefix(trimmed, "{")
-}
-
-func oneOf(s string, set ...string) bool {
-	for _, v := range set {
-		if s == v {
-			return true
-		}
-	}
-	return false
 }
 
 // exchange is what came of one HTTP request.

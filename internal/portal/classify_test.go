@@ -121,10 +121,11 @@ func answers() []answerCase {
 func TestEveryAnswerHasItsKind(t *testing.T) {
 	for _, row := range answers() {
 		t.Run(row.name, func(t *testing.T) {
-			ask := func(do func(*Client) error) (error, int64) {
+			ask := func(do func(*Client) error) (calls int64, err error) {
 				transport := counting{canned: row.canned}
 				c := keyClientCapped(t, &transport)
-				return do(c), transport.calls.Load()
+				err = do(c)
+				return transport.calls.Load(), err
 			}
 			ctx := t.Context()
 			ops := []struct {
@@ -140,7 +141,7 @@ func TestEveryAnswerHasItsKind(t *testing.T) {
 				{"revoke", row.mint, 1, func(c *Client) error { return c.Revoke(ctx, testID, testApp, rotate.Slot2) }},
 			}
 			for _, op := range ops {
-				err, calls := ask(op.do)
+				calls, err := ask(op.do)
 				t.Run(op.name, func(t *testing.T) {
 					wantKind(t, err, op.want.kind, op.want.cause)
 					if got := rotate.WaitOf(err); got != row.wait {
@@ -168,11 +169,11 @@ func keyClientCapped(t *testing.T, rt http.RoundTripper) *Client {
 
 func TestMintAndAppHaveFaultsOfTheirOwn(t *testing.T) {
 	mint := func(c *Client) error {
-		_, err := c.Mint(context.Background(), testID, testApp, rotate.Slot2)
+		_, err := c.Mint(t.Context(), testID, testApp, rotate.Slot2)
 		return err
 	}
-	app := func(c *Client) error { _, err := c.App(context.Background(), testID, "ops"); return err }
-	revoke := func(c *Client) error { return c.Revoke(context.Background(), testID, testApp, rotate.Slot1) }
+	app := func(c *Client) error { _, err := c.App(t.Context(), testID, "ops"); return err }
+	revoke := func(c *Client) error { return c.Revoke(t.Context(), testID, testApp, rotate.Slot1) }
 	for _, row := range []struct {
 		name string
 		body string

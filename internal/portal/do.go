@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -209,9 +210,7 @@ func (c *Client) exchange(ctx context.Context, k call, token rotate.Secret) exch
 // the body on every server version.
 func (c *Client) request(ctx context.Context, k call, token rotate.Secret) (*http.Request, error) {
 	form := url.Values{"f": {"json"}}
-	for name, values := range k.form {
-		form[name] = values
-	}
+	maps.Copy(form, k.form)
 	if !token.IsZero() {
 		form.Set("token", token.Reveal())
 	}

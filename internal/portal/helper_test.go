@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -48,9 +49,7 @@ func newTestClient(t testing.TB, e *portaltest.Emulator, o Options) *Client {
 func strictEmulator(t testing.TB, o portaltest.Options) *portaltest.Emulator {
 	t.Helper()
 	switches := map[string]string{portaltest.SwitchManner: "strict"}
-	for name, value := range o.Switches {
-		switches[name] = value
-	}
+	maps.Copy(switches, o.Switches)
 	o.Switches = switches
 	if o.Seed == 0 {
 		o.Seed = 1

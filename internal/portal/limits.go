@@ -142,11 +142,9 @@ func newRetry(l Limits, jitter func() float64) failsafe.Policy[any] {
 }
 
 func worthRepeating(err error, longest time.Duration) bool {
-	switch rotate.KindOf(err) {
-	case rotate.KindTransient, rotate.KindRateLimited:
-		return rotate.CauseOf(err) != rotate.CauseBreakerOpen && rotate.WaitOf(err) <= longest
-	}
-	return false
+	kind := rotate.KindOf(err)
+	return (kind == rotate.KindTransient || kind == rotate.KindRateLimited) &&
+		rotate.CauseOf(err) != rotate.CauseBreakerOpen && rotate.WaitOf(err) <= longest
 }
 
 // Counted is what requests are counted by.

@@ -140,13 +140,9 @@ func yieldAll(list []Listing, yield func(Listing, error) bool) {
 // refusedForGood tells an operation that does not exist for us from one that is in
 // trouble just now.
 func refusedForGood(err error) bool {
-	switch rotate.KindOf(err) {
-	case rotate.KindPermanent, rotate.KindAuth:
-		return true
-	case rotate.KindTransient:
-		return rotate.CauseOf(err) == rotate.CauseNotAPortal
-	}
-	return false
+	kind := rotate.KindOf(err)
+	return kind == rotate.KindPermanent || kind == rotate.KindAuth ||
+		kind == rotate.KindTransient && rotate.CauseOf(err) == rotate.CauseNotAPortal
 }
 
 // keyRows collects the rows of keys and joins those of one credential.

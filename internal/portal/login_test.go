@@ -36,7 +36,7 @@ func browser(t *testing.T, e *portaltest.Emulator, address string, change func(u
 		change(q)
 	}
 	back.RawQuery = q.Encode()
-	res, err := http.Get(back.String()) //nolint:noctx // a browser
+	res, err := http.Get(back.String())
 	if err != nil {
 		t.Errorf("return to rotatord: %v", err)
 		return

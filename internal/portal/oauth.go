@@ -96,16 +96,16 @@ func (r *refreshSignIn) signIn(ctx context.Context, secret rotate.Secret) (grant
 	if err != nil {
 		return grant{}, err
 	}
-	if r.renewalDue() {
-		if renewed, err := r.exchange(ctx); err == nil {
-			return renewed, nil
-		} else if err := context.Cause(ctx); err != nil {
-			return g, nil // the token in hand is good; the next sign-in tries again
-		} else {
-			r.c.opts.Log.LogAttrs(ctx, slog.LevelWarn, "refresh token not renewed", slog.Any("err", err))
-		}
+	if !r.renewalDue() {
+		return g, nil
 	}
-	return g, nil
+	// The token in hand is good whatever becomes of the renewal; the next sign-in tries again.
+	renewed, err := r.exchange(ctx)
+	if err != nil {
+		r.c.opts.Log.LogAttrs(ctx, slog.LevelWarn, "refresh token not renewed", slog.Any("err", err))
+		renewed = g
+	}
+	return renewed, nil
 }
 
 // proveNext signs in with the renewed token and then drops the old one; a renewed

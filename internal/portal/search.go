@@ -2,6 +2,7 @@ package portal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -47,12 +48,10 @@ func scope(self Self) string {
 }
 
 // errStopped says that the reader of a listing wants no more.
-type errStopped struct{}
-
-func (errStopped) Error() string { return "the reader stopped" }
+var errStopped = errors.New("the reader stopped")
 
 func (f *finder) end(err error) {
-	if _, stopped := err.(errStopped); err != nil && !stopped {
+	if err != nil && !errors.Is(err, errStopped) {
 		f.yield(Listing{}, err)
 	}
 }
@@ -78,7 +77,7 @@ func (f *finder) show(ctx context.Context, page []wireItem) error {
 			continue // gone since it was indexed
 		}
 		if !f.yield(l, nil) {
-			return errStopped{}
+			return errStopped
 		}
 	}
 	return nil
@@ -239,7 +238,7 @@ func (c *Client) legacy(ctx context.Context, yield func(Listing, error) bool) {
 			}
 			f.seen[w.ID] = true
 			if !yield(listed(w), nil) {
-				return errStopped{}
+				return errStopped
 			}
 		}
 		return nil

@@ -30,11 +30,11 @@ func readForm(r *http.Request) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	all := r.Header.Get("X-Esri-Authorization")
+	all := []string{r.Header.Get("X-Esri-Authorization")}
 	for _, values := range form {
-		all += " " + strings.Join(values, " ")
+		all = append(all, values...)
 	}
-	return all, nil
+	return strings.Join(all, " "), nil
 }
 
 // memoryStore is a RefreshStore that may fail and remembers each state.

@@ -114,11 +114,9 @@ func (l *loose[T]) UnmarshalJSON(raw []byte) error {
 	if len(raw) == 0 || raw[0] != '{' {
 		return nil
 	}
-	if err := json.Unmarshal(raw, &l.v); err != nil {
+	if l.set = json.Unmarshal(raw, &l.v) == nil; !l.set {
 		*l = loose[T]{}
-		return nil
 	}
-	l.set = true
 	return nil
 }
 
@@ -133,7 +131,7 @@ func (m *many[T]) UnmarshalJSON(raw []byte) error {
 	*m = nil
 	var rows []loose[T]
 	if json.Unmarshal(raw, &rows) != nil {
-		return nil
+		rows = nil
 	}
 	for _, r := range rows {
 		if r.set {

@@ -1,12 +1,10 @@
 package portal
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -126,13 +124,22 @@ func TestMintSpeaksNoHTTP2(t *testing.T) {
 	}
 }
 
+// tlsServer does not log the handshakes that tests let fail.
+func tlsServer(t *testing.T, h http.Handler) *httptest.Server {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	return s
+}
+
 func certificate(s *httptest.Server) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw})
 }
 
 func TestWhatWasNeverSentIsDefinite(t *testing.T) {
-	secure := httptest.NewTLSServer(http.NotFoundHandler())
-	t.Cleanup(secure.Close)
+	secure := tlsServer(t, http.NotFoundHandler())
 	closed := httptest.NewServer(http.NotFoundHandler())
 	closed.Close()
 	for _, row := range []struct {
@@ -154,13 +161,7 @@ func TestWhatWasNeverSentIsDefinite(t *testing.T) {
 }
 
 func TestCustomAuthorityAndServerName(t *testing.T) {
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"id":"org"}`) }))
-	t.Cleanup(server.Close)
-	pool := x509.NewCertPool()
-	pool.AddCert(server.Certificate())
-	if _, err := tls.Dial("tcp", server.Listener.Addr().String(), &tls.Config{RootCAs: pool, ServerName: "example.com", MinVersion: tls.VersionTLS12}); err != nil {
-		t.Fatalf("dial: %v", err)
-	}
+	server := tlsServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"id":"org"}`) }))
 	if err := socketClient(t, Options{URL: server.URL, CAPEM: certificate(server), ServerName: "example.com"}).Control(t.Context()); err != nil {
 		t.Errorf("control: %v", err)
 	}
@@ -243,7 +244,7 @@ func TestNothingSecretStandsInAURL(t *testing.T) {
 	if err != nil {
 		t.Fatalf("make client: %v", err)
 	}
-	ctx := context.Background()
+	ctx := t.Context()
 	_, _ = c.Whoami(ctx)
 	_, _ = c.Prove(ctx, rotate.NewSecret(testKey(rotate.Slot1)), "")
 	_, _ = c.Mint(ctx, testID, testApp, rotate.Slot1)
@@ -276,7 +277,7 @@ func FuzzAnswer(f *testing.F) {
 		}
 		transport := &counting{canned: canned{status: status, body: string(body)}}
 		c := keyClient(t, transport, Limits{})
-		ctx := context.Background()
+		ctx := t.Context()
 		minted, err := c.Mint(ctx, testID, testApp, rotate.Slot1)
 		if err == nil && minted.Key.Fingerprint().Slot() != rotate.Slot1 {
 			t.Errorf("minted %s from %q", minted.Key.Fingerprint(), body)
