@@ -21,6 +21,10 @@ func (w *work) adopt(ctx context.Context) {
 	w.rec.TopGeneration = w.top()
 	if m := e.Meta; m != nil && m.Claim != nil {
 		w.rec.TopGeneration = max(w.rec.TopGeneration, m.Claim.Generation)
+		if s := m.Claim.Slot; s.Valid() && m.Claim.Generation > m.Key.Generation && m.Claim.Instance != w.e.o.Instance {
+			// The claim that is broken may have sent a mint: wait one horizon more (rule 7).
+			w.rec.Slots[s].Intent = &Intent{Effect: EffectMint, RotationID: m.Claim.RotationID, SentAt: w.in.Now, Outcome: OutcomeUnknown}
+		}
 	}
 	if k := w.d.Key; k.Fingerprint != "" {
 		w.rec.Slots[k.Slot] = w.slot(k.Slot, UseLive, k)

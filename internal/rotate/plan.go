@@ -139,6 +139,9 @@ func (in *In) adoption() Decision {
 	if m := e.Meta; m != nil && m.Item != "" && m.Item != in.ID.Item {
 		return refuse(ReasonDrift, "the first sink holds the key of item "+string(m.Item))
 	}
+	if text := in.claimBlock(); text != "" {
+		return refuse(ReasonForeignClaim, text+"; try again after "+stamp(e.Meta.Claim.At.Add(in.Policy.EffectHorizon)))
+	}
 	fp := e.Key.Fingerprint()
 	if fp == "" {
 		if e.Ever && (e.Meta == nil || e.Meta.Key.Fingerprint != "") {

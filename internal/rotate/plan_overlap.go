@@ -1,0 +1,134 @@
+package rotate
+
+import "time"
+
+// decideOverlap keeps both keys working until the previous one may go.
+func (in *In) decideOverlap() Decision {
+	r := &in.Record
+	if d, ok := in.decideRequest(); ok {
+		return d
+	}
+	if due, detail := in.due(); due == ReasonCompromised || due == ReasonDead || (due != "" && in.critical() && in.overlapOver()) {
+		if d := in.decideStart(due, detail); d.Step != StepNone || d.Need != 0 {
+			return d
+		}
+	}
+	if r.MarkDue && !in.Now.Before(r.RetryAt) {
+		return in.decideMark()
+	}
+	if in.overlapOver() {
+		d := in.decideRetire()
+		if d.Step != StepNone || d.Need != 0 || in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
+			return d
+		}
+	}
+	if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) && !in.Now.Before(r.RetryAt) {
+		return in.decideProbe()
+	}
+	if in.Mem.Look {
+		if d, ok := in.survey(); ok {
+			return d
+		}
+	}
+	next := r.ProbedAt.Add(in.Policy.ProbeEvery)
+	if at := r.RetireAt.Add(-min(r.Offset, 0)); at.After(in.Now) && at.Before(next) {
+		next = at
+	}
+	if next.Before(r.RetryAt) {
+		next = r.RetryAt
+	}
+	return wait(ReasonOverlap, next, "the previous key of slot "+r.Previous.Slot.String()+" is retired "+stamp(r.RetireAt))
+}
+
+// decideProbe probes the served key, and repairs what it finds.
+func (in *In) decideProbe() Decision {
+	if d, ok := in.lookedAt(NeedSinks | NeedProof); !ok {
+		return d
+	}
+	if d, ok := in.decideRepair(); ok {
+		return d
+	}
+	d := Decision{Step: StepProbe, Blocked: ReasonOverlap, Detail: "the served key works"}
+	if !in.View.Proof.Valid {
+		d.Blocked, d.Detail, d.Next = ReasonSuspect, "the served key was refused", in.nextSuspect()
+	}
+	return d
+}
+
+// decideRetire revokes the previous key under fresh agreement. What stops it
+// (rule 13) never outlives the key's own expiry.
+func (in *In) decideRetire() Decision {
+	r := &in.Record
+	later := in.Now.Add(in.Policy.ProbeEvery)
+	rushed := r.Rotation != nil && r.Rotation.Compromised || r.Request != nil && r.Request.Kind == RequestCompromised
+	if in.Now.Before(r.RetryAt) {
+		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+	}
+	if !rushed {
+		if r.Hold.Active(in.Now) {
+			return wait(ReasonHeld, earlier(later, r.Hold.Until), "held by "+r.Hold.By+": "+r.Hold.Reason)
+		}
+		if r.Quarantine != nil {
+			return wait(ReasonQuarantined, later, r.Quarantine.Reason)
+		}
+		if c := in.Policy.Calendar; c != nil {
+			if why, opens := c.Closed(in.Now); why != "" {
+				return wait(why, earlier(later, opens), "opens "+stamp(opens))
+			}
+		}
+	}
+	if until := r.RebuiltAt.Add(in.Policy.Overlap); !r.RebuiltAt.IsZero() && in.Now.Before(until) {
+		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
+	}
+	if d, ok := in.lookedAt(NeedSinks | NeedApp | NeedProof | NeedOld); !ok {
+		return d
+	}
+	if err := in.sinkErr(); err != nil {
+		return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+	}
+	if d, ok := in.decideRepair(); ok {
+		return d
+	}
+	return in.retireNow(later)
+}
+
+func (in *In) retireNow(later time.Time) Decision {
+	r, v := &in.Record, &in.View
+	old := r.Previous.Slot
+	if in.served(old) {
+		return wait(ReasonDrift, later, "a sink serves the key of slot "+old.String()+" again")
+	}
+	if d, why := in.agreement(); d != DriftNone {
+		return wait(ReasonDrift, later, why)
+	}
+	if !v.SkewKnown || v.Skew.Abs() > MaxSkew {
+		return wait(ReasonClock, later, "our clock and the portal's differ by "+v.Skew.Round(time.Second).String()+", or the portal sends no Date")
+	}
+	refused := v.OldHad && !v.Old.Valid
+	switch {
+	case !v.App.Active[old] && v.OldHad && v.Old.Valid:
+		return Decision{Step: StepFail, Blocked: ReasonWorking, Detail: "the old key still works though its flag is false",
+			Err: &Error{Op: "prove the end of the old key", Kind: KindTransient}}
+	case !v.App.Active[old]:
+		return Decision{Step: StepFinish, Slot: old, Detail: "slot " + old.String() + " is empty"}
+	case in.pastDate(old):
+		return Decision{Step: StepFinish, Slot: old, Detail: "the key of slot " + old.String() + " has expired"}
+	}
+	if until, flying := in.inFlight(old); flying {
+		return wait(ReasonHorizon, until, blockedSentence(ReasonHorizon))
+	}
+	if refused && !enoughRefusals(r.OldRefusals, in.Policy) {
+		return wait(ReasonSuspect, in.nextSuspect(), "the old key is refused while its slot is flagged active")
+	}
+	if refused {
+		return Decision{Step: StepTaken, Slot: old, Detail: "slot " + old.String() + " holds a key that is not our previous one; it is left alone"}
+	}
+	return Decision{Step: StepRetire, Slot: old, Detail: "the overlap is over"}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.IsZero() || a.Before(b) {
+		return a
+	}
+	return b
+}
