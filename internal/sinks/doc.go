@@ -5,6 +5,11 @@
 // A key leaves this package towards its sink alone. Errors and notices carry names,
 // paths, versions and HTTP statuses; never a value and never a reply's body. Nothing
 // here starts a goroutine or retries a write: the domain decides what follows.
+//
+// The files begin with the sink that they belong to: vault has the connection (its
+// wire, its sign-in, its checks) and the secret (reading, writing), file the key file
+// (formats, the states on disk, the disk itself, after-write commands). Two adapters of
+// one interface share the errors and notices below, which is why they are one package.
 package sinks
 
 import "rotatord/internal/rotate"

@@ -70,7 +70,7 @@ func (d folder) readRegular(name string) (content []byte, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open file: %w", err)
 	}
-	defer file.Close() //nolint:errcheck // read only
+	defer file.Close()
 	opened, err := file.Stat()
 	if err != nil {
 		return nil, fmt.Errorf("look at file: %w", err)

@@ -5,38 +5,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"text/template"
 )
-
-// PathVars is what a path template may name: {{.Name}}, {{.Portal}}, {{.Item}},
-// {{.Environment}}, {{.Owner}}.
-type PathVars struct {
-	Name, Portal, Item, Environment, Owner string
-}
 
 const maxPath = 512 // Vault takes longer ones; no person reads them
 
 var errPath = errors.New("not usable as a path")
 
-// RenderPath fills in a path template and refuses a result that is not a plain
-// relative path: a value from the config or the portal must not climb out of its
-// folder, and must not act as a wildcard in a printed policy.
-func RenderPath(tmpl string, vars PathVars) (string, error) {
-	t, err := template.New("path").Parse(tmpl)
-	if err != nil {
-		return "", fmt.Errorf("parse path template: %w", err)
-	}
-	var b strings.Builder
-	if err := t.Execute(&b, vars); err != nil {
-		return "", fmt.Errorf("render path template: %w", err)
-	}
-	if err := checkPath(b.String()); err != nil {
-		return "", fmt.Errorf("render path template %q to %q: %w", tmpl, b.String(), err)
-	}
-	return b.String(), nil
-}
-
-// checkPath wants segments of letters, digits and "._-@=:,~" between single slashes.
+// checkPath wants segments of letters, digits and "._-@=:,~" between single slashes, the
+// same as the config's path templates give: nothing climbs out of its folder, and
+// nothing acts as a wildcard in a printed policy.
 func checkPath(p string) error {
 	if p == "" || len(p) > maxPath {
 		return fmt.Errorf("%w: it is empty or longer than %d characters", errPath, maxPath)

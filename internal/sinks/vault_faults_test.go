@@ -65,7 +65,7 @@ func TestVaultServerTrouble(t *testing.T) {
 	if got := mustRead(t, s); got.Version != v || !sameEntry(got, testEntry(3)) {
 		t.Errorf("got version %q after the kill, want %q", got.Version, v)
 	}
-	v = mustWrite(t, s, testEntry(4), v)
+	mustWrite(t, s, testEntry(4), v)
 
 	srv.Pause()
 	_, err := s.Read(t.Context())

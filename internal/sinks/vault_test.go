@@ -2,14 +2,14 @@ package sinks
 
 import (
 	"bytes"
-	"context"
+
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
+
 	"path/filepath"
 	"slices"
 	"strings"
@@ -103,7 +103,7 @@ func newDropper(t *testing.T, backend string) *dropper {
 		if err != nil {
 			panic(http.ErrAbortHandler)
 		}
-		defer resp.Body.Close() //nolint:errcheck // a test's proxy
+		defer resp.Body.Close()
 		answer, err := io.ReadAll(resp.Body)
 		changes := r.Method == http.MethodPut && strings.Contains(r.URL.Path, "/data/")
 		if changes {
@@ -131,7 +131,7 @@ func vaultFixture(t *testing.T, srv *testkit.VaultServer, n int64, token string)
 	opt.OnNotice = func(n Notice) { t.Errorf("got the notice %q: %v", n.Text, n.Err) }
 	hand := func(t *testing.T, method, path string, body any) testkit.Answer {
 		t.Helper()
-		a, err := srv.Try(context.Background(), srv.Token, method, path, body)
+		a, err := srv.Try(t.Context(), srv.Token, method, path, body)
 		if err != nil {
 			t.Errorf("%s %s: %v", method, path, err)
 		}
@@ -244,7 +244,7 @@ func rawSecret(t *testing.T, srv *testkit.VaultServer, path string) map[string]a
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer resp.Body.Close() //nolint:errcheck // read only
+	defer resp.Body.Close()
 	var body struct {
 		Data struct {
 			Data map[string]any `json:"data"`
@@ -382,140 +382,5 @@ func TestVaultMalformedMetadata(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-// VAULT_ variables must not reach the client: they belong to the person at the shell.
-func TestVaultIgnoresEnvironment(t *testing.T) {
-	srv := testkit.Vault(t)
-	for name, value := range map[string]string{
-		"VAULT_ADDR": "http://127.0.0.1:1", "VAULT_AGENT_ADDR": "http://127.0.0.1:1", "VAULT_TOKEN": "wrong", "VAULT_NAMESPACE": "elsewhere",
-		"VAULT_WRAP_TTL": "60s", "VAULT_HEADERS": `{"X-Odd":"1"}`, "VAULT_MAX_RETRIES": "5", "VAULT_CLIENT_TIMEOUT": "1ns",
-		"VAULT_RATE_LIMIT": "0.001:1", "VAULT_HTTP_PROXY": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1", "VAULT_SKIP_VERIFY": "true",
-	} {
-		t.Setenv(name, value)
-	}
-	var odd atomic.Int32
-	target, err := url.Parse(srv.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, h := range []string{"X-Odd", "X-Vault-Namespace", "X-Vault-Wrap-Ttl"} {
-			if r.Header.Get(h) != "" {
-				odd.Add(1)
-			}
-		}
-		r2, err := http.NewRequestWithContext(r.Context(), r.Method, target.String()+r.URL.RequestURI(), r.Body)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		r2.Header = r.Header.Clone()
-		resp, err := http.DefaultTransport.(*http.Transport).RoundTrip(r2)
-		if err != nil {
-			panic(http.ErrAbortHandler)
-		}
-		defer resp.Body.Close() //nolint:errcheck // a test's proxy
-		w.WriteHeader(resp.StatusCode)
-		_, _ = io.Copy(w, resp.Body)
-	}))
-	defer seen.Close()
-	opt := rootOptions(t, srv)
-	opt.Address = seen.URL
-	s := mustSink(t, mustVault(t, opt), SinkSpec{Name: "v", Mount: "secret", Path: "app"})
-	mustWrite(t, s, testEntry(1), "")
-	if got := mustRead(t, s); !sameEntry(got, testEntry(1)) {
-		t.Errorf("got %s", got.Key.Fingerprint())
-	}
-	if odd.Load() > 0 {
-		t.Errorf("%d requests carried something of the environment", odd.Load())
-	}
-}
-
-func TestNewVaultRefuses(t *testing.T) {
-	good := VaultOptions{Address: "https://vault.example.org:8200", Auth: VaultAuth{Method: AuthTokenFile, TokenFile: "/x"}}
-	noCert := filepath.Join(t.TempDir(), "empty.pem")
-	put(t, noCert, "")
-	for _, tt := range []struct {
-		name   string
-		change func(o *VaultOptions)
-	}{
-		{"no address", func(o *VaultOptions) { o.Address = "" }},
-		{"no scheme", func(o *VaultOptions) { o.Address = "vault:8200" }},
-		{"other scheme", func(o *VaultOptions) { o.Address = "ftp://vault" }},
-		{"password in the address", func(o *VaultOptions) { o.Address = "https://u:" + canary + "@vault" }},
-		{"query in the address", func(o *VaultOptions) { o.Address = "https://vault?token=" + canary }},
-		{"control character", func(o *VaultOptions) { o.Address = "https://vault\x7f" + canary }},
-		{"namespace that climbs", func(o *VaultOptions) { o.Namespace = "a/../b" }},
-		{"missing CA file", func(o *VaultOptions) { o.CAFile = "/does/not/exist" }},
-		{"empty CA file", func(o *VaultOptions) { o.CAFile = noCert }},
-		{"certificate without key", func(o *VaultOptions) { o.ClientCertFile = noCert }},
-		{"unreadable certificate", func(o *VaultOptions) { o.ClientCertFile, o.ClientKeyFile = noCert, noCert }},
-		{"odd proxy", func(o *VaultOptions) { o.Proxy = "://" }},
-		{"unknown method", func(o *VaultOptions) { o.Auth.Method = "userpass" }},
-		{"no method", func(o *VaultOptions) { o.Auth.Method = "" }},
-		{"no token file", func(o *VaultOptions) { o.Auth.TokenFile = "" }},
-		{"approle without role id", func(o *VaultOptions) { o.Auth = VaultAuth{Method: AuthAppRole, SecretIDFile: "/x"} }},
-		{"approle without secret id", func(o *VaultOptions) { o.Auth = VaultAuth{Method: AuthAppRole, RoleID: "x"} }},
-		{"kubernetes without role", func(o *VaultOptions) { o.Auth = VaultAuth{Method: AuthKubernetes} }},
-		{"cert without certificate", func(o *VaultOptions) { o.Auth = VaultAuth{Method: AuthCert} }},
-		{"auth mount that climbs", func(o *VaultOptions) { o.Auth = VaultAuth{Method: AuthKubernetes, RoleName: "r", Mount: "../sys"} }},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			opt := good
-			tt.change(&opt)
-			_, err := NewVault(opt)
-			if err == nil {
-				t.Fatal("got no error")
-			}
-			if strings.Contains(err.Error(), canary) {
-				t.Errorf("the error shows a secret: %v", err)
-			}
-		})
-	}
-	v := mustVault(t, good)
-	for _, spec := range []SinkSpec{
-		{Mount: "", Path: "a"}, {Mount: "kv", Path: ""}, {Mount: "kv", Path: "a/../b"}, {Mount: "kv/", Path: "a"},
-		{Mount: "kv", Path: "a*"}, {Mount: "kv", Path: "a", KeyField: "x", MetaField: "x"},
-	} {
-		if _, err := v.Sink(spec); err == nil {
-			t.Errorf("%+v: got no error", spec)
-		}
-	}
-}
-
-func TestRenderPath(t *testing.T) {
-	vars := PathVars{Name: "web", Portal: "prod", Item: "0123", Environment: "live", Owner: "j.doe@example.org"}
-	for _, tt := range []struct {
-		tmpl string
-		vars PathVars
-		want string // "" is an error
-	}{
-		{"arcgis/{{.Environment}}/{{.Name}}", vars, "arcgis/live/web"},
-		{"{{.Portal}}/{{.Item}}/{{.Owner}}", vars, "prod/0123/j.doe@example.org"},
-		{"plain", vars, "plain"},
-		{"", vars, ""},
-		{"/{{.Name}}", vars, ""},
-		{"{{.Name}}/", vars, ""},
-		{"a//b", vars, ""},
-		{"a/{{.Environment}}/b", PathVars{Name: "web"}, ""},
-		{"a/{{.Name}}", PathVars{Name: ".."}, ""},
-		{"a/{{.Name}}", PathVars{Name: "../../sys"}, ""},
-		{"a/{{.Name}}", PathVars{Name: "."}, ""},
-		{"a/{{.Name}}", PathVars{Name: "b*"}, ""},
-		{"a/{{.Name}}", PathVars{Name: "b+"}, ""},
-		{"a/{{.Name}}", PathVars{Name: "b?version=1"}, ""},
-		{"a/{{.Name}}", PathVars{Name: "b%2f"}, ""},
-		{"a/{{.Name}}", PathVars{Name: `b"c`}, ""},
-		{"a/{{.Name}}", PathVars{Name: "b c"}, ""},
-		{"a/{{.Name}}", PathVars{Name: "ü"}, ""},
-		{"a/{{.Name}}", PathVars{Name: strings.Repeat("x", maxPath)}, ""},
-		{"{{.Nmae}}", vars, ""},
-		{"{{.Name", vars, ""},
-	} {
-		got, err := RenderPath(tt.tmpl, tt.vars)
-		if got != tt.want || (err == nil) != (tt.want != "") {
-			t.Errorf("%q with %+v: got %q, %v, want %q", tt.tmpl, tt.vars, got, err, tt.want)
-		}
 	}
 }

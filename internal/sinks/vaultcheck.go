@@ -53,7 +53,9 @@ func (v *Vault) checkNamespace(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if rep, err = v.doAs(ctx, elsewhere, c); err != nil {
+	// Not by do: a refusal there says nothing about the token, which just worked.
+	c.token = v.session.present()
+	if rep, err = v.send(ctx, elsewhere, c); err != nil {
 		return err
 	}
 	switch {
@@ -122,8 +124,6 @@ func (v *Vault) Check(ctx context.Context, specs []SinkSpec) []Finding {
 		return append(found, v.finding("", "the sign-in to Vault is refused", err,
 			"renew the identity that the vault.auth section names; its role and mount must exist in this Vault"))
 	}
-	// The namespace check is the first use of the token, which a token file's reader
-	// cannot tell to be good when its policy forbids to look it up.
 	if err := v.checkNamespace(ctx); err != nil {
 		return append(found, v.finding("", "namespace "+v.opt.Namespace+" cannot be used", err,
 			"remove vault.namespace, or point vault.address to a server with namespaces"))
@@ -203,16 +203,16 @@ func (v *Vault) finding(sink, sentence string, err error, cure string) Finding {
 }
 
 func (v *Vault) mountFinding(s SinkSpec, err error) Finding {
-	f := v.finding(s.Name, "mount "+s.Mount+" cannot be looked at", err, "see the error")
-	switch f.Cause {
+	switch rotate.CauseOf(err) {
 	case rotate.CauseNoMount:
-		f.Sentence = "there is no key-value mount " + s.Mount + " that this identity can see"
-		f.Cure = "run vault secrets enable -path=" + s.Mount + " -version=2 kv, or grant what rotatord vault-policy prints"
+		return v.finding(s.Name, "there is no key-value mount "+s.Mount+" that this identity can see", err,
+			"run vault secrets enable -path="+s.Mount+" -version=2 kv, or grant what rotatord vault-policy prints")
 	case rotate.CauseKVv1:
-		f.Sentence = "mount " + s.Mount + " is KV version 1, which can neither compare and swap nor keep earlier keys"
-		f.Cure = "run vault kv enable-versioning " + s.Mount + ", or name a version 2 mount"
+		return v.finding(s.Name, "mount "+s.Mount+" is KV version 1, which can neither compare and swap nor keep earlier keys", err,
+			"run vault kv enable-versioning "+s.Mount+", or name a version 2 mount")
+	default:
+		return v.finding(s.Name, "mount "+s.Mount+" cannot be looked at", err, "see the error")
 	}
-	return f
 }
 
 // checkRights asks what the token may do with one secret.

@@ -27,7 +27,7 @@ const maxEarlier = 10 // versions that Earlier returns at most
 type SinkSpec struct {
 	Name      string // the sink's, for errors and metrics
 	Mount     string // of a KV version 2 engine
-	Path      string // below the mount, as RenderPath returns it
+	Path      string // below the mount, filled in
 	KeyField  string // "" is DefaultKeyField
 	MetaField string // "" is DefaultMetaField
 }

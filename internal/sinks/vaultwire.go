@@ -115,7 +115,7 @@ func exchange(ctx context.Context, client *api.Client, c call) (reply, error) {
 	if resp == nil {
 		return reply{}, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // the read has the error that matters
+	defer resp.Body.Close()
 	if _, ok := errors.AsType[*api.ResponseError](err); err != nil && !ok {
 		return reply{}, err
 	}
@@ -198,17 +198,13 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // do sends a call with a good token; a token that the server refuses is replaced
 // once.
 func (v *Vault) do(ctx context.Context, c call) (reply, error) {
-	return v.doAs(ctx, v.client, c)
-}
-
-func (v *Vault) doAs(ctx context.Context, client *api.Client, c call) (reply, error) {
 	for again := false; ; again = true {
 		id, err := v.signedIn(ctx)
 		if err != nil {
 			return reply{}, err
 		}
 		c.token = id.token
-		rep, err := v.send(ctx, client, c)
+		rep, err := v.send(ctx, v.client, c)
 		if err != nil {
 			return reply{}, err
 		}
