@@ -103,7 +103,6 @@ func (c *cli) root() *cobra.Command {
 			"puts it where its consumers read it, waits while they move over, and invalidates the old one.\n\n" +
 			"Exit codes: 0 fine, 1 failed, 2 wrong usage or config, 3 some credentials need attention.",
 		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
