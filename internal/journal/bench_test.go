@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,27 @@ func BenchmarkSave(b *testing.B) {
 	for b.Loop() {
 		r = save(b, db, r, e)
 	}
+}
+
+// BenchmarkSaveTogether is twenty workers on a credential each: saves a second are
+// what bounds the effects a second of a pool.
+func BenchmarkSaveTogether(b *testing.B) {
+	db := open(b, tempPath(b))
+	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var workers atomic.Int64
+	b.SetParallelism(10) // times the two processors that this was measured on
+	b.RunParallel(func(pb *testing.PB) {
+		name := rotate.Name(fmt.Sprint("c", workers.Add(1)))
+		r := idleRecord(name, now)
+		for pb.Next() {
+			saved, err := db.Save(b.Context(), r, event(name, rotate.EventEffect, now))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			r = saved
+		}
+	})
 }
 
 func BenchmarkList10000(b *testing.B) {

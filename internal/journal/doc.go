@@ -5,7 +5,7 @@
 // Contract:
 //
 //   - What Save returned without an error is on disk: the write-ahead log is synced
-//     at every commit. A save that has begun is finished whatever its context does,
+//     at every commit, which saves that come together share. A save that has begun is finished whatever its context does,
 //     so that its outcome is never in doubt.
 //   - Save is a compare-and-swap on the record's epoch. Of two writers with the same
 //     epoch exactly one wins; the other gets rotate.KindConflict.

@@ -38,6 +38,7 @@ type DB struct {
 	read     *sql.DB
 	created  bool
 	copiedAt time.Time
+	queue    queue
 }
 
 var _ rotate.Journal = (*DB)(nil)
@@ -184,35 +185,6 @@ func (db *DB) Ping(ctx context.Context) error {
 		return db.explain(fmt.Errorf("read journal %s: %w", db.path, err))
 	}
 	return nil
-}
-
-// update runs fn in one durable transaction. Once begun it is not cancelled, so
-// that an error always means: nothing was written.
-func (db *DB) update(ctx context.Context, fn func(context.Context, *sql.Tx) error) error {
-	if db.write == nil {
-		return errReadOnly
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx = context.WithoutCancel(ctx)
-	return inTx(ctx, db.write, fn)
-}
-
-func inTx(ctx context.Context, db *sql.DB, fn func(context.Context, *sql.Tx) error) (err error) {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = tx.Rollback() // after a failed statement or commit there is nothing to save
-		}
-	}()
-	if err := fn(ctx, tx); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 var errReadOnly = errors.New("the journal was opened for reading only")
