@@ -5,8 +5,8 @@
 // Contract:
 //
 //   - What Save returned without an error is on disk: the write-ahead log is synced
-//     at every commit, which saves that come together share. A save that has begun is finished whatever its context does,
-//     so that its outcome is never in doubt.
+//     at every commit, which saves that come together share. A save that has begun
+//     is finished whatever its context does, so that its outcome is never in doubt.
 //   - Save is a compare-and-swap on the record's epoch. Of two writers with the same
 //     epoch exactly one wins; the other gets rotate.KindConflict.
 //   - Events are only ever added. Triggers refuse to change or delete one, and a hash

@@ -13,13 +13,18 @@ import (
 type State struct {
 	db    *DB
 	table string // a constant of this file
+	all   string // the query of List
 }
 
 // AlertState holds what was said to whom, and when.
-func (db *DB) AlertState() State { return State{db: db, table: "alert_state"} }
+func (db *DB) AlertState() State {
+	return State{db: db, table: "alert_state", all: "SELECT key, value, updated FROM alert_state ORDER BY key"}
+}
 
 // PortalState holds what binds all credentials of a portal, as a Retry-After.
-func (db *DB) PortalState() State { return State{db: db, table: "portal_state"} }
+func (db *DB) PortalState() State {
+	return State{db: db, table: "portal_state", all: "SELECT key, value, updated FROM portal_state ORDER BY key"}
+}
 
 // StateEntry is one row.
 type StateEntry struct {
@@ -90,8 +95,7 @@ func (s State) Values(ctx context.Context) (map[string][]byte, error) {
 }
 
 func (s State) list(ctx context.Context) (out []StateEntry, err error) {
-	query := "SELECT key, value, updated FROM " + s.table + " ORDER BY key"
-	rows, err := s.db.read.QueryContext(ctx, query)
+	rows, err := s.db.read.QueryContext(ctx, s.all)
 	if err != nil {
 		return nil, err
 	}
