@@ -63,7 +63,7 @@ func TestVaultShowsNoSecret(t *testing.T) {
 				_, writeErr := s.Write(t.Context(), testEntry(1), "")
 				_, readErr := s.Read(t.Context())
 				_, earlierErr := s.Earlier(t.Context())
-				for _, seen := range []any{writeErr, readErr, earlierErr, told.all, v.Check(t.Context(), []SinkSpec{s.spec}), v, s, opt} {
+				for _, seen := range []any{writeErr, readErr, earlierErr, told.all, v.Check(t.Context(), []SinkSpec{s.spec}), v.session.present(), opt} {
 					if shows(t, seen) {
 						t.Errorf("%T shows a secret", seen)
 					}
