@@ -79,7 +79,7 @@ func (c *cli) act(ctx context.Context, cmd rotate.Command, names ...rotate.Name)
 			return err
 		}
 	}
-	return c.report(cmd, results)
+	return c.report(cmd, results, len(names) == 0)
 }
 
 // carryOut what was accepted, until each credential waits, and asks again how they are.
@@ -116,18 +116,18 @@ func (c *cli) carryOut(ctx context.Context, s *session, results []daemon.Command
 	return results, nil
 }
 
-// report what became of a command.
-func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult) error {
+// report what became of a command. Where it went to all, those that it does not fit are no failure.
+func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult, all bool) error {
 	if c.json {
 		if err := c.printJSON(results); err != nil {
 			return err
 		}
 	}
-	failed := 0
+	failed, refused := 0, 0
 	for _, r := range results {
 		switch {
 		case r.Refused != "":
-			failed++
+			refused++
 			c.say("%s %s refused: %s", cmd.Kind, r.Status.Name, r.Refused)
 			if r.Cure != "" {
 				c.say("  %s", r.Cure)
@@ -140,6 +140,9 @@ func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult) error {
 				return err
 			}
 		}
+	}
+	if !all || refused == len(results) {
+		failed += refused
 	}
 	if failed > 0 {
 		return &exitError{exitFailed, fmt.Errorf("%s: %s of %d not accepted", cmd.Kind, plural(failed, "command"), len(results))}

@@ -108,7 +108,7 @@ func (c *cli) healthcheckCmd() *cobra.Command {
 
 func (c *cli) configCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "config", Short: "About the config file", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
+		RunE: c.needSub}
 	cmd.AddCommand(&cobra.Command{Use: "schema", Short: "Print the config file's JSON Schema, for editors", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			schema, err := config.Schema()

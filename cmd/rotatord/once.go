@@ -19,6 +19,7 @@ func (c *cli) onceCmd() *cobra.Command {
 }
 
 func (c *cli) once(ctx context.Context) (err error) {
+	c.serving = true
 	a, err := c.openApp(ctx, "once")
 	if err != nil {
 		return err

@@ -60,6 +60,7 @@ type cli struct {
 	configPath string
 	json       bool
 	logLevel   string
+	serving    bool // this invocation is the daemon: it logs as the config says
 }
 
 // run the program and return its exit code.
@@ -81,10 +82,6 @@ func (c *cli) exit(err error) int {
 	if _, ok := errors.AsType[*ranError](err); ok {
 		code = exitFailed
 	}
-	if problems, ok := errors.AsType[config.Problems](err); ok {
-		code = exitUsage
-		_ = problems
-	}
 	if e, ok := errors.AsType[*exitError](err); ok {
 		code = e.code
 		if e.err == nil {
@@ -103,19 +100,28 @@ func (c *cli) root() *cobra.Command {
 			"puts it where its consumers read it, waits while they move over, and invalidates the old one.\n\n" +
 			"Exit codes: 0 fine, 1 failed, 2 wrong usage or config, 3 some credentials need attention.",
 		SilenceErrors: true, SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: c.needSub,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false
 	f := root.PersistentFlags()
 	f.StringVar(&c.configPath, "config", config.DefaultPath, "config `FILE`")
 	f.BoolVar(&c.json, "json", false, "print data as JSON")
-	f.StringVar(&c.logLevel, "log-level", "", "debug, info, warn or error; the config's if left out")
+	f.StringVar(&c.logLevel, "log-level", "", "debug, info, warn or error; the daemon's is in the config")
 	root.AddCommand(c.runCmd(), c.onceCmd(), c.checkConfigCmd(), c.planCmd(), c.statusCmd(), c.rotateCmd(), c.rollbackCmd(),
 		c.regenerateCmd(), c.invalidateCmd(), c.holdCmd(), c.resumeCmd(), c.adoptCmd(), c.confirmCmd(), c.cancelCmd(), c.historyCmd(),
 		c.reloadCmd(), c.discoverCmd(), c.demoCmd(), c.emulatorCmd(), c.loginCmd(), c.vaultPolicyCmd(), c.backupCmd(),
 		c.supportBundleCmd(), c.healthcheckCmd(), c.configCmd(), c.versionCmd())
 	markRan(root)
 	return root
+}
+
+// needSub answers a command that does nothing without one of its sub-commands.
+func (c *cli) needSub(cmd *cobra.Command, _ []string) error {
+	cmd.SetOut(c.err)
+	if err := cmd.Help(); err != nil {
+		return err
+	}
+	return &exitError{exitUsage, errors.New("name a command")}
 }
 
 // markRan has every command's own errors told from those of its usage.
@@ -142,14 +148,15 @@ func (c *cli) loadConfig() (*config.Config, error) {
 	return cfg, nil
 }
 
-// level of the log: the flag's, else the config's.
+// level of the log: the flag's; else the config's for the daemon, and warnings for a command.
 func (c *cli) level(cfg *config.Config) (slog.Level, error) {
 	text := c.logLevel
-	if text == "" && cfg != nil {
+	switch {
+	case text != "":
+	case c.serving && cfg != nil:
 		text = cfg.Log.Level
-	}
-	if text == "" {
-		text = "info"
+	default:
+		text = "warn" // a command's own words are enough
 	}
 	var l slog.Level
 	if err := l.UnmarshalText([]byte(text)); err != nil {

@@ -31,6 +31,7 @@ func (c *cli) runCmd() *cobra.Command {
 }
 
 func (c *cli) runDaemon(ctx context.Context) (err error) {
+	c.serving = true
 	people := &lateObserver{}
 	a, err := c.openApp(ctx, "run", people)
 	if err != nil {
