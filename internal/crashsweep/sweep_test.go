@@ -39,14 +39,14 @@ func (a *tally) add(t *testing.T, name string, faults []fault, o outcome) {
 		t.Fail()
 		return
 	}
-	t.Errorf("%s under %v:\n  %s\nsteps:\n%s", name, faults, strings.Join(o.problems, "\n  "), strings.Join(o.steps, "\n"))
+	t.Errorf("%s under %v:\n  %s\nsteps:\n%s", name, faults, strings.Join(o.problems, "\n  "), strings.Join(o.steps[max(len(o.steps)-60, 0):], "\n"))
 }
 
 // scratch is a folder in memory where there is one: the sweep commits thousands of
 // times to a real journal.
 func scratch(t *testing.T) string {
 	t.Helper()
-	dir, err := os.MkdirTemp("/dev/shm", "sweep")
+	dir, err := os.MkdirTemp("/dev/shm", "sweep") //nolint:usetesting // in memory, which TempDir is not
 	if err != nil {
 		return t.TempDir()
 	}

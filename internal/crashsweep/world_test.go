@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"testing"
@@ -62,9 +63,7 @@ func newWorld(t *testing.T, dir string, faults []fault, switches map[string]stri
 	}
 	w := &world{t: t, dir: dir, faults: faults, start: time.Now()}
 	sw := map[string]string{"manner": "strict"}
-	for k, v := range switches {
-		sw[k] = v
-	}
+	maps.Copy(sw, switches)
 	w.emu = portaltest.New(portaltest.Options{Product: portaltest.Online, Seed: 7, Switches: sw})
 	w.other = w.emu.AddCredential(portaltest.CredentialSeed{Title: "never adopted", Minted: true, Expires: [2]time.Time{w.start.Add(200 * day), w.start.Add(200 * day)}})
 	cr := w.emu.AddCredential(portaltest.CredentialSeed{Title: "map"})

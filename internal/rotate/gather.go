@@ -63,7 +63,7 @@ func (e *Engine) gather(ctx context.Context, c *Credential, s *Session, in *In, 
 // skewOf is portal time minus ours. A Date has whole seconds: half a one is added,
 // and what is smaller than that resolution is no skew.
 func skewOf(date time.Time) time.Duration {
-	d := date.Add(500 * time.Millisecond).Sub(time.Now())
+	d := time.Until(date.Add(500 * time.Millisecond))
 	if d.Abs() <= 2*time.Second {
 		return 0
 	}
