@@ -76,7 +76,8 @@ func TestSecretMarshallers(t *testing.T) {
 	if err != nil || string(text) != redacted {
 		t.Errorf("MarshalText = %q, %v; want %q", text, err, redacted)
 	}
-	x, err := xml.Marshal(struct{ Key Secret }{key})
+	type doc struct{ Key Secret }
+	x, err := xml.Marshal(doc{key})
 	if err != nil || !strings.Contains(string(x), redacted) {
 		t.Errorf("XML = %q, %v", x, err)
 	}
