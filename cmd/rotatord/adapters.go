@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"log/slog"
@@ -43,24 +42,25 @@ func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*ada
 	for _, name := range slices.Sorted(maps.Keys(cfg.Portals)) {
 		client, err := a.newPortal(name, cfg.Portals[name])
 		if err != nil {
-			return nil, errors.Join(err, a.Close())
+			a.close()
+			return nil, err
 		}
 		a.portals[name] = client
 	}
 	fleet, err := a.newFleet()
 	if err != nil {
-		return nil, errors.Join(err, a.Close())
+		a.close()
+		return nil, err
 	}
 	a.fleet = fleet
 	return a, nil
 }
 
-// Close drops idle connections.
-func (a *adapters) Close() error {
+// close drops idle connections.
+func (a *adapters) close() {
 	for _, p := range a.portals {
 		p.Close()
 	}
-	return nil
 }
 
 func (a *adapters) notice(n sinks.Notice) {
@@ -151,7 +151,10 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schedules.survey: %w", err)
 	}
-	f := &daemon.Fleet{Tick: tick, Close: a.Close}
+	f := &daemon.Fleet{Tick: tick, Close: func() error {
+		a.close()
+		return nil
+	}}
 	if a.vault != nil {
 		f.Background = a.vault.Run
 	}

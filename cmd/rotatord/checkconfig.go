@@ -113,7 +113,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 	if err != nil {
 		return nil, err
 	}
-	defer a.Close()
+	defer a.close()
 	var out []finding
 	for _, name := range slices.Sorted(maps.Keys(a.portals)) {
 		out = append(out, a.checkPortal(ctx, name)...)

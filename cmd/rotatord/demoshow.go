@@ -98,22 +98,23 @@ func eventLine(e rotate.Event) string {
 	if e.Kind == rotate.EventEffect {
 		what = string(e.Effect) + " " + string(e.Result)
 	}
-	line := fmt.Sprintf("%-22s %-19s", e.Name, what)
+	var line strings.Builder
+	fmt.Fprintf(&line, "%-22s %-19s", e.Name, what)
 	if e.Slot.Valid() {
-		line += " slot " + e.Slot.String()
+		line.WriteString(" slot " + e.Slot.String())
 	}
 	if e.Fingerprint != "" {
-		line += " " + string(e.Fingerprint)
+		line.WriteString(" " + string(e.Fingerprint))
 	}
 	if e.Reason != "" {
-		line += " (" + string(e.Reason) + ")"
+		line.WriteString(" (" + string(e.Reason) + ")")
 	}
 	for _, text := range []string{e.Detail, e.Error} {
 		if text != "" {
-			line += ": " + text
+			line.WriteString(": " + text)
 		}
 	}
-	return line
+	return strings.TrimRight(line.String(), " ")
 }
 
 // draw the live table until ctx ends; elsewhere than on a terminal it does nothing.

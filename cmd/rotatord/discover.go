@@ -59,7 +59,7 @@ func (c *cli) discover(ctx context.Context, args []string, write string) error {
 	if err != nil {
 		return err
 	}
-	defer a.Close()
+	defer a.close()
 	names := slices.Sorted(maps.Keys(a.portals))
 	if len(args) == 1 {
 		if a.portals[args[0]] == nil {

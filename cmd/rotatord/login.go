@@ -46,7 +46,7 @@ func (c *cli) login(ctx context.Context, name, listen string) error {
 	if err != nil {
 		return err
 	}
-	defer a.Close()
+	defer a.close()
 	store, err := a.identityStore(p)
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -16,14 +15,12 @@ import (
 
 var update = flag.Bool("update", false, "write golden files and docs/commands.md anew")
 
-// binary builds the real rotatord once for all tests of this package.
+// binDir is where the real rotatord is built, by whoever needs it first.
+var binDir string
+
 var binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "rotatord-bin-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "rotatord")
-	cmd := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-ldflags", "-X main.version=v0.0.0-test", "-o", path, ".")
+	path := filepath.Join(binDir, "rotatord")
+	cmd := exec.Command("go", "build", "-ldflags", "-X main.version=v0.0.0-test", "-o", path, ".")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build rotatord: %w\n%s", err, out)
 	}
@@ -39,13 +36,16 @@ func buildBinary(t testing.TB) string {
 	return path
 }
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	code := m.Run()
-	if path, err := binary(); err == nil {
-		_ = os.RemoveAll(filepath.Dir(path))
+func TestMain(m *testing.M) { os.Exit(testMain(m)) }
+
+func testMain(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "rotatord-bin-")
+	if err != nil {
+		panic(err)
 	}
-	os.Exit(code)
+	defer os.RemoveAll(dir)
+	binDir = dir
+	return m.Run()
 }
 
 func TestScripts(t *testing.T) {

@@ -99,7 +99,7 @@ func (c *cli) root() *cobra.Command {
 		Long: "rotatord watches when the keys of ArcGIS API key credentials expire, makes the next key in time, proves it,\n" +
 			"puts it where its consumers read it, waits while they move over, and invalidates the old one.\n\n" +
 			"Exit codes: 0 fine, 1 failed, 2 wrong usage or config, 3 some credentials need attention.",
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Version: buildOf().Version,
 		RunE: c.needSub,
 	}
 	root.CompletionOptions.HiddenDefaultCmd = false

@@ -114,14 +114,13 @@ func (a *app) journal() rotate.Journal {
 
 // Close releases everything that is open.
 func (a *app) Close() error {
-	var errs []error
 	if a.adapters != nil {
-		errs = append(errs, a.adapters.Close())
+		a.adapters.close()
 	}
-	if a.db != nil {
-		errs = append(errs, a.db.Close())
+	if a.db == nil {
+		return nil
 	}
-	return errors.Join(errs...)
+	return a.db.Close()
 }
 
 // verbs without a running daemon.

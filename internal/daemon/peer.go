@@ -74,7 +74,7 @@ func peerByUID(uid uint32) peer {
 }
 
 // Actor is how the history names who runs this process.
-func Actor() string { return peerByUID(uint32(os.Getuid())).String() } //nolint:gosec // a uid fits
+func Actor() string { return peerByUID(uint32(os.Getuid())).String() }
 
 const (
 	socketMode  = 0o660

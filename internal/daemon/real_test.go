@@ -91,10 +91,10 @@ func (w *realWorld) served(t *testing.T, name rotate.Name) rotate.Entry {
 // Over half a year every served key is valid whenever somebody looks, and each credential was rotated.
 func TestHalfAYear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newRealWorld(t, 4, nil)
+		w := newRealWorld(t, 3, nil)
 		d, stop := w.start(t, Options{})
 		time.Sleep(time.Minute)
-		for day := range 180 {
+		for day := range 150 {
 			for name := range w.sinks {
 				if valid, why := w.emulator.KeyValid(w.served(t, name).Key.Reveal()); !valid {
 					t.Fatalf("day %d: the key that %s serves is %s", day, name, why)
