@@ -250,3 +250,21 @@ func TestPrivilegesEditedByAPersonKillsBothKeys(t *testing.T) {
 		w.wantRested()
 	})
 }
+
+func TestOldSlotRegeneratedByAPersonInTheOverlap(t *testing.T) {
+	inWorld(t, func(w *world) {
+		rotateToOverlap(w)
+		old := w.record().Previous.Slot
+		key, err := w.emu.MintOutOfBand(string(w.cred.ID.Item), int(old), time.Now().Add(200*day))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.run(20*day, nil)
+		if ok, why := w.emu.KeyValid(key); !ok {
+			w.t.Errorf("the person's key is %s", why)
+		}
+		if r := w.record(); r.Phase != rotate.PhaseIdle {
+			w.t.Errorf("got phase %s, want idle", r.Phase)
+		}
+	})
+}

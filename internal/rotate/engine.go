@@ -2,7 +2,6 @@ package rotate
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"reflect"
 	"time"
@@ -50,7 +49,7 @@ type Options struct {
 	// Elapsed is a clock that never jumps and counts sleep (CLOCK_BOOTTIME); nil
 	// takes the wall clock. It is never 0.
 	Elapsed func() time.Duration
-	// NewID makes rotation ids (ULIDs); nil takes crypto/rand.
+	// NewID makes rotation ids; nil makes ULIDs with crypto/rand.
 	NewID func(now time.Time) string
 }
 
@@ -82,7 +81,7 @@ func New(o Options) (*Engine, error) {
 		o.Elapsed = func() time.Duration { return time.Now().Round(0).Sub(start.Round(0)) + time.Second }
 	}
 	if o.NewID == nil {
-		o.NewID = func(time.Time) string { return rand.Text() }
+		o.NewID = ulid
 	}
 	return &Engine{o: o}, nil
 }
@@ -203,7 +202,9 @@ func healthy(r AdvanceResult) bool {
 		return true
 	}
 	switch r.Blocked {
-	case ReasonDrift, ReasonOccupied, ReasonQuarantined, ReasonForeignClaim, ReasonUnreachable, ReasonDeathStop, ReasonClock:
+	case ReasonOccupied:
+		return r.Due == "" // a spare slot that is in use is no trouble before a rotation wants it
+	case ReasonDrift, ReasonQuarantined, ReasonForeignClaim, ReasonUnreachable, ReasonDeathStop, ReasonClock:
 		return false
 	case ReasonBackoff:
 		return r.Record.LastFailure.IsZero()
@@ -240,7 +241,8 @@ func (w *work) save(ctx context.Context) (Record, error) {
 	for i := range w.events {
 		w.stampEvent(&w.events[i])
 	}
-	saved, err := w.e.o.Journal.Save(ctx, w.rec, w.events...)
+	// An effect that ran out of time is journalled all the same.
+	saved, err := w.e.o.Journal.Save(context.WithoutCancel(ctx), w.rec, w.events...)
 	if err != nil {
 		return Record{}, err
 	}

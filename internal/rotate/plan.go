@@ -149,7 +149,7 @@ func (in *In) adoption() Decision {
 		}
 		for _, s := range Slots() {
 			if v.App.Active[s] && take == NoSlot {
-				return refuse(ReasonOccupied, fmt.Sprintf("slot %s holds a key that no sink has; `--take-slot N` names the slot that rotatord may mint into", s))
+				return refuse(ReasonOccupied, fmt.Sprintf("slot %s holds a key that no sink has: write it into the first sink and adopt again, or let `rotatord adopt %s --take-slot N` name the slot that may be minted into", s, in.Record.Name))
 			}
 		}
 		return Decision{Step: StepAdopt, Slot: take, Detail: "no key yet; the first one will be minted"}

@@ -48,8 +48,26 @@ func (in *In) idleReason() Reason {
 		return ReasonDrift
 	case in.Record.Hold.Active(in.Now):
 		return ReasonHeld
+	case in.spareOccupied() != NoSlot:
+		return ReasonOccupied
 	}
 	return ReasonNotDue
+}
+
+// spareOccupied is the spare slot if somebody unknown sat in it when it was last
+// seen: said long before the rotation that it will stop.
+func (in *In) spareOccupied() Slot {
+	r := &in.Record
+	s := r.Live.Slot.Other()
+	if s == NoSlot || in.Policy.SpareExpendable {
+		return NoSlot
+	}
+	st := &r.Slots[s]
+	expired := !st.Expires.IsZero() && in.Portal.After(st.Expires)
+	if st.Use == UseUnknown && st.Active && !st.Taken && !expired {
+		return s
+	}
+	return NoSlot
 }
 
 func (in *In) idleDetail() string {
@@ -61,6 +79,8 @@ func (in *In) idleDetail() string {
 		return r.DriftDetail
 	case ReasonHeld:
 		return "held by " + r.Hold.By + ": " + r.Hold.Reason
+	case ReasonOccupied:
+		return "slot " + in.spareOccupied().String() + ": " + blockedSentence(ReasonOccupied)
 	default:
 		at, ok := DueAt(*r, in.Policy)
 		if !ok {

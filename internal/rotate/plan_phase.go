@@ -255,6 +255,10 @@ func (in *In) decideCommitted() Decision {
 	r := &in.Record
 	for i, s := range in.View.Sinks {
 		if s.Err != nil {
+			// The key that the first sink serves is watched while a later one is down.
+			if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
+				return in.decideProbe()
+			}
 			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: s.Err, Detail: s.Err.Error()}
 		}
 		switch sh := in.show(s.Entry); {
