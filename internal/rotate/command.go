@@ -99,6 +99,9 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	if cmd.Kind != CommandAdopt && r.AdoptedAt.IsZero() {
 		return refuse("it was never adopted", "run `rotatord adopt "+string(r.Name)+"` first")
 	}
+	if cmd.Kind == CommandAdopt && cmd.Slot.Valid() && !r.AdoptedAt.IsZero() {
+		return takeSlot(r, cmd, now, ev)
+	}
 	if q := r.Request; q != nil && cmd.Kind != CommandCompromised {
 		return refuse(string(q.Kind)+" was already asked for by "+q.By+" at "+stamp(q.At), "`rotatord cancel` drops it")
 	}
@@ -137,6 +140,18 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	}
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.NextAt = time.Time{}, now
+	return r, ev, nil
+}
+
+// takeSlot allows rotatord to use the spare slot of an adopted credential whoever
+// sits in it. What was asked for before goes on.
+func takeSlot(r Record, cmd Command, now time.Time, ev Event) (Record, Event, error) {
+	if cmd.Slot == r.Live.Slot {
+		return r, ev, &RefusedError{Command: cmd.Kind, Why: "sinks serve the key of slot " + cmd.Slot.String(), Cure: "only the other slot can be taken"}
+	}
+	r.Slots[cmd.Slot].Taken = true
+	r.RetryAt, r.NextAt = time.Time{}, now
+	ev.Detail = "the key in slot " + cmd.Slot.String() + " may be replaced, whoever made it"
 	return r, ev, nil
 }
 
