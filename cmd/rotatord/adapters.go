@@ -156,7 +156,7 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		return nil
 	}}
 	if a.vault != nil {
-		f.Background = a.vault.Run
+		f.Background = a.keepVault
 	}
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Portals)) {
 		client := a.portals[name]
@@ -172,6 +172,25 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		f.Credentials = append(f.Credentials, m)
 	}
 	return f, nil
+}
+
+// tokenLook is how often the end of the Vault token is noted.
+const tokenLook = 30 * time.Second
+
+// keepVault renews the sign-in to Vault, and notes when it ends, until ctx ends.
+func (a *adapters) keepVault(ctx context.Context) error {
+	renewed := make(chan error, 1)
+	go func() { renewed <- a.vault.Run(ctx) }()
+	tick := time.NewTicker(tokenLook)
+	defer tick.Stop()
+	for {
+		select {
+		case err := <-renewed:
+			return err
+		case <-tick.C:
+			a.metrics.VaultToken(a.vault.TokenExpiry())
+		}
+	}
 }
 
 // seen turns a portal's listing into the daemon's words.

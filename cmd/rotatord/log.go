@@ -23,7 +23,7 @@ func colour(stream any) bool { return isTerminal(stream) && os.Getenv("NO_COLOR"
 
 // newLogger writes text with colour on a terminal, text with systemd's priorities into the system journal, and JSON
 // anywhere else.
-func newLogger(w io.Writer, level slog.Level, format string) *slog.Logger {
+func newLogger(w io.Writer, level slog.Leveler, format string) *slog.Logger {
 	opts := &slog.HandlerOptions{Level: level}
 	switch {
 	case format == "json":
@@ -47,11 +47,12 @@ func (c *cli) logger(cfg *config.Config) (*slog.Logger, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.levels.Set(level)
 	format := "auto"
 	if cfg != nil {
 		format = cfg.Log.Format
 	}
-	return newLogger(c.err, level, format), nil
+	return newLogger(c.err, &c.levels, format), nil
 }
 
 // journalHandler puts systemd's priority before each line, and leaves the time to systemd (sd-daemon(3)).
@@ -62,7 +63,7 @@ type journalHandler struct {
 	line         *bytes.Buffer
 }
 
-func newJournalHandler(w io.Writer, level slog.Level) *journalHandler {
+func newJournalHandler(w io.Writer, level slog.Leveler) *journalHandler {
 	line := &bytes.Buffer{}
 	noTime := func(groups []string, a slog.Attr) slog.Attr {
 		if len(groups) == 0 && a.Key == slog.TimeKey {

@@ -60,7 +60,8 @@ type cli struct {
 	configPath string
 	json       bool
 	logLevel   string
-	serving    bool // this invocation is the daemon: it logs as the config says
+	serving    bool          // this invocation is the daemon: it logs as the config says
+	levels     slog.LevelVar // of the log; a reload may change it
 }
 
 // run the program and return its exit code.

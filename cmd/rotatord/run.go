@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -72,6 +73,8 @@ type process struct {
 	web    *metrics.Server // nil: switched off
 	people *talker         // nil: nobody is told
 	hup    chan os.Signal
+	// accepted is what else a reload changes once its fleet is in force; reloads come one at a time.
+	accepted func()
 }
 
 func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*process, error) {
@@ -83,8 +86,11 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if p.people != nil {
 		people.set(p.people)
 	}
-	mon := &monitor{process: p}
+	mon := &monitor{process: p, portals: map[rotate.PortalID]bool{}}
 	fleet := *a.adapters.fleet
+	for _, one := range fleet.Portals {
+		mon.portals[one.ID] = true
+	}
 	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
 		Hangup: p.hup, Heartbeat: heartbeat(a.cfg)})
 	if err != nil {
@@ -157,9 +163,30 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			return nil, err
 		}
 		// Compared with what this process was started with: what it keeps from then stays wrong until a restart.
-		next.fleet.NeedRestart = config.Diff(p.app.cfg, cfg).Restart
+		next.fleet.NeedRestart = needRestart(p.app.cfg, cfg)
+		level, err := c.level(cfg)
+		if err != nil {
+			return nil, err
+		}
+		p.accepted = func() { c.levels.Set(level) }
 		return next.fleet, nil
 	}
+}
+
+// needRestart names what differs and is read at the start only.
+func needRestart(was, is *config.Config) []string {
+	changes := config.Diff(was, is)
+	out := slices.DeleteFunc(changes.Restart, func(key string) bool { return key == "workers" }) // lanes are made anew
+	for _, section := range []string{"alerts", "heartbeat"} {
+		if slices.Contains(changes.Sections, section) {
+			out = append(out, section)
+		}
+	}
+	if !slices.Equal(was.Admin.Users, is.Admin.Users) {
+		out = append(out, "admin.users")
+	}
+	slices.Sort(out)
+	return out
 }
 
 // heartbeat calls the config's dead man's switch; nil if there is none.
@@ -192,7 +219,10 @@ func heartbeat(cfg *config.Config) func(context.Context) error {
 }
 
 // monitor tells metrics and people what the daemon does.
-type monitor struct{ process *process }
+type monitor struct {
+	process *process
+	portals map[rotate.PortalID]bool // of the config in force
+}
 
 // SurveyDone implements daemon.Monitor.
 func (m *monitor) SurveyDone(portal rotate.PortalID, _ time.Duration, err error) {
@@ -206,16 +236,29 @@ func (m *monitor) PassDone(healthy bool) {
 	p := m.process
 	now := time.Now()
 	p.app.metrics.PassDone(now, healthy)
-	if v := p.app.adapters.vault; v != nil {
-		p.app.metrics.VaultToken(v.TokenExpiry())
-	}
 	if p.people != nil {
 		p.people.check(now, p.daemon.Views())
 	}
 }
 
-// ReloadDone implements daemon.Monitor.
-func (m *monitor) ReloadDone(err error) { m.process.app.metrics.ConfigLoaded(err == nil, time.Now()) }
+// ReloadDone implements daemon.Monitor. Reloads come one at a time.
+func (m *monitor) ReloadDone(fleet *daemon.Fleet, err error) {
+	m.process.app.metrics.ConfigLoaded(err == nil, time.Now())
+	if fleet == nil {
+		return
+	}
+	m.process.accepted()
+	now := map[rotate.PortalID]bool{}
+	for _, p := range fleet.Portals {
+		now[p.ID] = true
+	}
+	for id := range m.portals {
+		if !now[id] {
+			m.process.app.metrics.ForgetPortal(id)
+		}
+	}
+	m.portals = now
+}
 
 // lateObserver is an observer that is known only after the engine was made.
 type lateObserver struct {

@@ -43,14 +43,15 @@ const (
 type Monitor interface {
 	SurveyDone(portal rotate.PortalID, took time.Duration, err error)
 	PassDone(healthy bool)
-	ReloadDone(err error)
+	// ReloadDone is told the fleet that is looked after now; nil where the reload was refused.
+	ReloadDone(fleet *Fleet, err error)
 }
 
 type silent struct{}
 
 func (silent) SurveyDone(rotate.PortalID, time.Duration, error) {}
 func (silent) PassDone(bool)                                    {}
-func (silent) ReloadDone(error)                                 {}
+func (silent) ReloadDone(*Fleet, error)                         {}
 
 // Daemon looks after a fleet. New starts nothing; Run does the work.
 type Daemon struct {

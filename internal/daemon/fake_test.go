@@ -131,7 +131,7 @@ func (m *fakeMonitor) PassDone(healthy bool) {
 	m.passes = append(m.passes, healthy)
 }
 
-func (m *fakeMonitor) ReloadDone(err error) {
+func (m *fakeMonitor) ReloadDone(_ *Fleet, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reloads = append(m.reloads, err)

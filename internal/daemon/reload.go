@@ -31,8 +31,8 @@ func (d *Daemon) Reload(ctx context.Context) (ReloadResult, error) {
 	if err := d.call(ctx, func(l *loop) { l.notify.reloading() }); err != nil {
 		return ReloadResult{}, err
 	}
-	res, err := d.load(ctx)
-	d.o.Monitor.ReloadDone(err)
+	res, fleet, err := d.load(ctx)
+	d.o.Monitor.ReloadDone(fleet, err)
 	if err != nil {
 		d.o.Log.LogAttrs(ctx, slog.LevelError, "reload refused, the former config stays", slog.Any("err", err))
 	} else {
@@ -45,27 +45,26 @@ func (d *Daemon) Reload(ctx context.Context) (ReloadResult, error) {
 	return res, errors.Join(err, callErr)
 }
 
-func (d *Daemon) load(ctx context.Context) (res ReloadResult, err error) {
+func (d *Daemon) load(ctx context.Context) (res ReloadResult, fleet *Fleet, err error) {
 	if d.o.Load == nil {
-		return res, errNoReload
+		return res, nil, errNoReload
 	}
-	fleet, err := d.o.Load(ctx)
-	if err != nil {
-		return res, fmt.Errorf("load config: %w", err)
+	if fleet, err = d.o.Load(ctx); err != nil {
+		return res, nil, fmt.Errorf("load config: %w", err)
 	}
 	records, err := readRecords(ctx, d.o.Journal)
+	if err == nil {
+		callErr := d.call(ctx, func(l *loop) {
+			if err = l.accept(fleet); err == nil {
+				res = l.switchTo(fleet, records)
+			}
+		})
+		err = errors.Join(callErr, err)
+	}
 	if err != nil {
-		return res, errors.Join(err, closeFleet(fleet))
+		return res, nil, errors.Join(fmt.Errorf("take over config: %w", err), closeFleet(fleet))
 	}
-	callErr := d.call(ctx, func(l *loop) {
-		if err = l.accept(fleet); err == nil {
-			res = l.switchTo(fleet, records)
-		}
-	})
-	if err = errors.Join(callErr, err); err != nil {
-		return res, errors.Join(fmt.Errorf("take over config: %w", err), closeFleet(fleet))
-	}
-	return res, nil
+	return res, fleet, nil
 }
 
 func closeFleet(f *Fleet) error {

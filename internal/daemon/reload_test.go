@@ -123,4 +123,3 @@ func checkReload(t *testing.T, d *running, got ReloadResult, err error, refused 
 		t.Errorf("reloads told = %v", m)
 	}
 }
-
