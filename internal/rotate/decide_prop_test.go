@@ -3,6 +3,7 @@ package rotate
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +54,9 @@ func anyRecord(t *rapid.T, in *In) {
 	}
 	if flip(t, "odd live", 4) {
 		r.Live = anyFacts(t, "live")
+	}
+	if r.Live.Slot.Valid() && !r.Phase.InCutOver() {
+		r.Slots[r.Live.Slot].Use = UseLive // which the engine always writes together
 	}
 	if flip(t, "odd previous", 3) {
 		r.Previous, r.RetireAt = anyFacts(t, "previous"), anyTime(t, "retire at")
@@ -255,6 +259,8 @@ func (s seenIn) wrongs(d Decision) []string {
 		bad(!rushed && (s.Record.Quarantine != nil || s.Policy.Calendar != nil), "quarantined or closed")
 	case StepRevoke:
 		bad(s.serves(d.Slot) && !outage, "a sink serves it")
+		// A sink that cannot be read disagrees with nobody here; what was read must agree.
+		s.View.Sinks = slices.DeleteFunc(slices.Clone(s.View.Sinks), func(v SinkView) bool { return v.Err != nil })
 		bad(!s.agrees() && !outage, "no agreement")
 		bad(q == nil && s.unknown(d.Slot), "somebody unknown") // a person names the slot
 	}

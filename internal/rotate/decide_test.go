@@ -159,7 +159,7 @@ func TestDecideIdle(t *testing.T) {
 		{"orphan, clocks differ", with(orphan, func(in *In) { in.View.Skew = 6 * time.Minute }), want{Blocked: ReasonNotDue}},
 		{"orphan, in flight", with(orphan, func(in *In) { in.Mem.InFlight[Slot2] = true }), want{Blocked: ReasonNotDue}},
 		{"orphan, rebuilt", with(orphan, func(in *In) { in.Record.RebuiltAt = t0() }), want{Blocked: ReasonNotDue}},
-		{"somebody's key is no orphan", with(occupied, func(in *In) { in.Record.Slots[Slot2].Since = t0().Add(-99 * day) }), want{Blocked: ReasonNotDue}},
+		{"somebody's key is no orphan", with(occupied, func(in *In) { in.Record.Slots[Slot2].Since = t0().Add(-99 * day) }), want{Blocked: ReasonOccupied}},
 		{"another item", func(in *In) { in.ID.Item = "other" }, want{Blocked: ReasonDrift}},
 		{"another portal", func(in *In) { in.ID.Portal = "other" }, want{Blocked: ReasonDrift}},
 		{"sink ahead of the journal", with(surveyDue, shows(0, newKey(), 5)), want{Step: StepRebuild}},
