@@ -31,6 +31,21 @@ var (
 // folder is the key file's folder; names in it cannot lead out of it.
 type folder struct{ root *os.Root }
 
+// names of everything in the folder, in no order. A folder may hold the files of thousands
+// of credentials, and fs.ReadDir would stat each of them.
+func (d folder) names() ([]string, error) {
+	dir, err := d.root.Open(".")
+	if err != nil {
+		return nil, fmt.Errorf("open folder: %w", err)
+	}
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list folder: %w", err)
+	}
+	return names, nil
+}
+
 // open the folder for one operation: it may have been mounted anew.
 func (f *File) open() (folder, error) {
 	root, err := os.OpenRoot(f.dir)

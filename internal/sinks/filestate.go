@@ -195,7 +195,8 @@ type change struct {
 func (f *File) commit(d folder, c change) error {
 	placed := false
 	var err error
-	if c.next.SHA256 != contentHash(c.was.content) {
+	changed := c.next.SHA256 != contentHash(c.was.content)
+	if changed {
 		placed, err = f.commitKey(d, c)
 	}
 	if err == nil {
@@ -210,8 +211,11 @@ func (f *File) commit(d folder, c change) error {
 	if err != nil {
 		return fileError(op, err)
 	}
+	if !changed {
+		return nil
+	}
 	if err := f.dropPrevious(d); err != nil {
-		f.opt.OnNotice(Notice{Sink: f.opt.Name, Text: "earlier key files were not removed; the next write does it", Err: err})
+		f.opt.OnNotice(Notice{Sink: f.opt.Name, Text: "earlier key files were not removed; the next new key does it", Err: err})
 	}
 	return nil
 }
@@ -265,13 +269,13 @@ func (f *File) keepPrevious(d folder, c change) error {
 
 // previous lists the kept keys' numbers, newest first.
 func (f *File) previous(d folder) ([]int64, error) {
-	names, err := fs.ReadDir(d.root.FS(), ".")
+	names, err := d.names()
 	if err != nil {
-		return nil, fmt.Errorf("list folder: %w", err)
+		return nil, err
 	}
 	var numbers []int64
-	for _, entry := range names {
-		text, ok := strings.CutPrefix(entry.Name(), f.base+previousInfix)
+	for _, name := range names {
+		text, ok := strings.CutPrefix(name, f.base+previousInfix)
 		number, okEnd := strings.CutSuffix(text, previousSuffix)
 		if n, err := strconv.ParseInt(number, 10, 64); ok && okEnd && err == nil {
 			numbers = append(numbers, n)
