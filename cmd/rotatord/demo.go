@@ -159,7 +159,7 @@ func (w *demoWorld) result(took time.Duration, orphans int) demoResult {
 			r.Failed = append(r.Failed, fmt.Sprintf("%s was not rotated", m.Name))
 		}
 		if failures > 0 {
-			r.Failed = append(r.Failed, fmt.Sprintf("%s: %s of the consumer failed", m.Name, plural(failures, "request")))
+			r.Failed = append(r.Failed, fmt.Sprintf("%s: %s of the consumer failed; the last: %s", m.Name, plural(failures, "request"), m.consumer.lastFailure()))
 		}
 	}
 	if orphans > 0 {

@@ -24,6 +24,7 @@ type consumer struct {
 	mu       sync.Mutex // guards what is below
 	requests int
 	failures int
+	why      string // of the last failure
 }
 
 func (c *consumer) counts() (requests, failures int) {
@@ -32,13 +33,33 @@ func (c *consumer) counts() (requests, failures int) {
 	return c.requests, c.failures
 }
 
-func (c *consumer) count(ok bool) {
+func (c *consumer) lastFailure() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
+}
+
+// count one request; why is "" for one that went well.
+func (c *consumer) count(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.requests++
-	if !ok {
+	if why != "" {
 		c.failures++
+		c.why = why
 	}
+}
+
+// use the key once, as an application does, and say what went wrong.
+func (c *consumer) use(ctx context.Context, key rotate.Secret) string {
+	proof, err := c.portal.Prove(ctx, key, "")
+	switch {
+	case err != nil:
+		return "use key " + string(key.Fingerprint()) + ": " + err.Error()
+	case !proof.Valid:
+		return "key " + string(key.Fingerprint()) + " was refused"
+	}
+	return ""
 }
 
 // run until enough or ctx ends. Before the first key there is nothing to use.
@@ -53,18 +74,19 @@ func (c *consumer) run(ctx context.Context, enough <-chan struct{}) {
 			if ctx.Err() != nil {
 				return
 			}
-			if err != nil {
-				c.count(false)
-			} else {
+			switch {
+			case err == nil:
 				key, readAt = fresh, now
+			case !key.IsZero(): // before the first key there is nothing to read either
+				c.count("read key: " + err.Error())
 			}
 		}
 		if !key.IsZero() {
-			proof, err := c.portal.Prove(ctx, key, "")
+			why := c.use(ctx, key)
 			if ctx.Err() != nil {
 				return
 			}
-			c.count(err == nil && proof.Valid)
+			c.count(why)
 		}
 		select {
 		case <-ctx.Done():

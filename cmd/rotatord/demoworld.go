@@ -27,7 +27,9 @@ const (
 	demoLifetime = 20 * time.Second
 	demoSpread   = 6 * time.Second
 	demoOverlap  = 3 * time.Second
-	demoAdopted  = 14 * time.Second // left of a key that was there before rotatord
+	demoCache    = demoOverlap - demoFlight
+	demoFlight   = 500 * time.Millisecond // of a consumer's request on a busy machine: it must arrive within the overlap too
+	demoAdopted  = 14 * time.Second       // left of a key that was there before rotatord
 )
 
 func demoPolicy() rotate.Policy {
@@ -149,7 +151,7 @@ func (w *demoWorld) addCredential(ctx context.Context, p *demoPortal, run string
 	}
 	cache := time.Second
 	if i == 1 {
-		cache = demoOverlap // the longest that a consumer may keep a key
+		cache = demoCache
 	}
 	c := &rotate.Credential{Name: name, ID: rotate.ID{Portal: p.id, Item: rotate.ItemID(made.ItemID)}, Policy: demoPolicy(),
 		Mode: rotate.ModeRotate, Portal: p.client, Sinks: []rotate.Sink{sink}}

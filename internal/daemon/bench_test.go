@@ -90,7 +90,7 @@ func benchDaemon(b *testing.B, em *portaltest.Emulator, credentials int) (*Daemo
 // awaitPromoted waits until every credential serves its second key.
 func awaitPromoted(b *testing.B, d *Daemon, credentials int) {
 	b.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
+	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.NewTimer(10 * time.Minute)
 	defer limit.Stop()

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,7 +14,7 @@ import (
 // shown is what the loop lets others read without waiting for it.
 type shown struct {
 	mu      sync.Mutex // guards everything below
-	fleet   *Fleet
+	order   []Managed  // by name
 	records map[rotate.Name]rotate.Record
 	stepped time.Time // when the loop last went round
 	passed  bool      // one pass is over
@@ -31,17 +30,12 @@ type View struct {
 func (d *Daemon) Views() []View {
 	s := &d.shown
 	s.mu.Lock()
-	fleet, records := s.fleet, maps.Clone(s.records)
-	s.mu.Unlock()
-	if fleet == nil {
-		return nil
-	}
-	out := make([]View, len(fleet.Credentials))
-	for i, m := range fleet.Credentials {
-		out[i] = View{Managed: m, Record: records[m.Name]}
+	defer s.mu.Unlock()
+	out := make([]View, len(s.order))
+	for i, m := range s.order {
+		out[i] = View{Managed: m, Record: s.records[m.Name]}
 		out[i].Record.Name = m.Name
 	}
-	slices.SortFunc(out, func(a, b View) int { return cmp.Compare(a.Name, b.Name) })
 	return out
 }
 
@@ -71,7 +65,8 @@ var errNoPass = errors.New("no pass over the credentials is done yet")
 func (s *shown) show(l *loop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fleet, s.records = l.gen.fleet, make(map[rotate.Name]rotate.Record, len(l.entries))
+	s.order = slices.SortedFunc(slices.Values(l.gen.fleet.Credentials), func(a, b Managed) int { return cmp.Compare(a.Name, b.Name) })
+	s.records = make(map[rotate.Name]rotate.Record, len(l.entries))
 	for name, e := range l.entries {
 		s.records[name] = e.record
 	}
