@@ -108,7 +108,7 @@ func (w *work) prove(ctx context.Context) {
 	if !p.Valid {
 		w.effect = EffectProve
 		if w.neverMinted(ctx) {
-			w.d.Detail = "the portal said that it minted, and the slot's flag is still false: there is no such key"
+			w.d.Detail = "the portal said that it minted, and never accepted the key: there is none"
 			w.reclaim()
 			return
 		}
@@ -143,15 +143,23 @@ func (w *work) propagationWait() time.Duration {
 	return min(max(time.Since(w.s.facts.MintedAt)/4, p.RetryBase/10), p.RetryMax)
 }
 
-// neverMinted tells, an effect horizon after the mint, that its slot is still empty:
-// no propagation is so slow, and no request of ours is under way any more.
+// neverMinted tells that no propagation is awaited any more: an effect horizon after
+// the mint its slot is still empty, or the key is dead as rule 8 has it: refused all
+// that time and as long again as makes a death, while the portal answers other calls.
 func (w *work) neverMinted(ctx context.Context) bool {
 	slot := w.rec.Rotation.Target
 	i := w.rec.Slots[slot].Intent
-	if i == nil || time.Since(i.SentAt) < w.c.Policy.EffectHorizon || w.in.Mem.InFlight[slot] {
+	if i == nil || w.in.Mem.InFlight[slot] {
 		return false
 	}
-	app, err := w.c.Portal.App(WithPurpose(ctx, PurposeSafety), w.c.ID, w.rec.Owner)
+	ctx, age := WithPurpose(ctx, PurposeSafety), time.Since(i.SentAt)
+	if age >= w.c.Policy.EffectHorizon+w.c.Policy.DeadAfter {
+		return w.c.Portal.Control(ctx) == nil
+	}
+	if age < w.c.Policy.EffectHorizon {
+		return false
+	}
+	app, err := w.c.Portal.App(ctx, w.c.ID, w.rec.Owner)
 	return err == nil && !app.Active[slot]
 }
 
