@@ -54,6 +54,11 @@ demo:
 crash-sweep:
 	ROTATORD_SWEEP=full go test -count=1 -timeout 40m -v ./internal/crashsweep | grep -vE '^ *(=== |--- PASS)'
 
+## mutants: a bug planted for each rule of the protocol, and which test notices
+.PHONY: mutants
+mutants:
+	go run ./test/mutants
+
 ## fuzz-short: each fuzz target for FUZZTIME (10s)
 .PHONY: fuzz-short
 FUZZTIME ?= 10s

@@ -39,6 +39,7 @@ var layers = map[string][]string{
 	"internal/config":            {"internal/rotate", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
 	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
+	"internal/bench":             {"internal"}, // tests only: what docs/performance.md claims
 	"internal/testkit":           {"internal/testkit"},
 	"cmd":                        {"internal", "cmd"},
 	"test":                       {"internal", "test"},
