@@ -41,7 +41,6 @@ type fakeKey struct {
 
 // fakePortal is one credential at a portal: two slots, flags, dates, keys.
 type fakePortal struct {
-	t     *testing.T
 	calls []string
 	fail  faults
 	keys  []*fakeKey
@@ -300,7 +299,7 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	g := &rig{t: t, portal: &fakePortal{t: t, fail: faults{}, privileges: []string{"premium:user:basemaps"}}, vault: &fakeSink{name: "vault", fail: faults{}},
+	g := &rig{t: t, portal: &fakePortal{fail: faults{}, privileges: []string{"premium:user:basemaps"}}, vault: &fakeSink{name: "vault", fail: faults{}},
 		file: &fakeSink{name: "file", fail: faults{}}, journal: &fakeJournal{records: map[Name][]byte{}, epochs: map[Name]int64{}}, session: &Session{}}
 	p := testPolicy()
 	p.AutoAdopt = true
