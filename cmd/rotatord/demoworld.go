@@ -107,7 +107,7 @@ func (w *demoWorld) openVault() error {
 		return nil
 	}
 	file := filepath.Join(w.dir, "vault-token")
-	if err := os.WriteFile(file, []byte(token), 0o600); err != nil { //nolint:gosec // the folder is our own, the name is fixed
+	if err := os.WriteFile(file, []byte(token), 0o600); err != nil {
 		return fmt.Errorf("keep Vault's token for the demo: %w", err)
 	}
 	v, err := sinks.NewVault(sinks.VaultOptions{Address: address, CAFile: os.Getenv("VAULT_CACERT"), Namespace: os.Getenv("VAULT_NAMESPACE"),
