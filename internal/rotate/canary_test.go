@@ -19,7 +19,7 @@ func TestCanary(t *testing.T) {
 		o := &slog.HandlerOptions{Level: slog.LevelDebug}
 		loggers := []*slog.Logger{slog.New(slog.NewTextHandler(&out, o)), slog.New(slog.NewJSONHandler(&out, o))}
 		say := func(what string, v any) {
-			fmt.Fprintf(&out, "%s %v %+v %#v %s %q\n", what, v, v, v, v, v)
+			fmt.Fprintf(&out, "%s %+v %#v\n", what, v, v)
 			if b, err := json.Marshal(v); err == nil {
 				out.Write(b)
 			}
@@ -28,7 +28,13 @@ func TestCanary(t *testing.T) {
 			}
 		}
 		g := newRig(t)
+		last := ""
 		g.each = func(r AdvanceResult) {
+			now := fmt.Sprint(r.Step, r.Blocked, r.Record.Phase)
+			if now == last {
+				return // one of a row of equal waits and probes
+			}
+			last = now
 			say("result", r)
 			say("record", g.record())
 			say("session", g.session)
@@ -72,16 +78,13 @@ func TestCanary(t *testing.T) {
 			out.Write(b)
 		}
 		text := out.String()
-		if len(g.portal.keys) < 4 || len(text) < 100_000 {
+		if len(g.portal.keys) < 4 || len(text) < 1_000_000 {
 			t.Fatalf("%d keys and %d bytes show nothing", len(g.portal.keys), len(text))
 		}
 		clean(t, "the whole log", text)
 		for _, k := range g.portal.keys {
 			if strings.Contains(text, k.secret.Reveal()) || strings.Contains(text, fmt.Sprintf("%x", k.secret.Reveal())) {
 				t.Errorf("the key %s is in it", k.secret.Fingerprint())
-			}
-			if !strings.Contains(text, string(k.secret.Fingerprint())) {
-				t.Logf("the key %s was never named", k.secret.Fingerprint())
 			}
 		}
 	})
