@@ -88,8 +88,8 @@ func (w *realWorld) served(t *testing.T, name rotate.Name) rotate.Entry {
 	return e
 }
 
-// Over half a year every served key is valid whenever somebody looks, and each credential was rotated.
-func TestHalfAYear(t *testing.T) {
+// Over five months every served key is valid whenever somebody looks, and each credential was rotated.
+func TestFiveMonths(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newRealWorld(t, 3, nil)
 		d, stop := w.start(t, Options{})
@@ -104,7 +104,7 @@ func TestHalfAYear(t *testing.T) {
 		}
 		for _, v := range d.Views() {
 			if v.Record.Live.Generation < 3 {
-				t.Errorf("%s is at generation %d after half a year of keys that live 80 to 90 days", v.Name, v.Record.Live.Generation)
+				t.Errorf("%s is at generation %d after five months of keys that live 80 to 90 days", v.Name, v.Record.Live.Generation)
 			}
 		}
 		if err := stop(); err != nil {
