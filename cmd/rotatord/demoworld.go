@@ -118,7 +118,8 @@ func (w *demoWorld) openVault() error {
 
 // start the emulator and make two clients: the daemon's requests are counted apart from the consumers'.
 func (p *demoPortal) start() error {
-	p.emulator = portaltest.New(portaltest.Options{Product: p.product, Switches: map[string]string{portaltest.SwitchDateRounding: "none"}})
+	p.emulator = portaltest.New(portaltest.Options{Product: p.product, Switches: map[string]string{portaltest.SwitchDateRounding: "none",
+		portaltest.SwitchManner: "strict"}})
 	password := func(context.Context) (rotate.Secret, error) {
 		return rotate.NewSecret(portaltest.StandardPassword), nil
 	}

@@ -70,7 +70,8 @@ func setUpWorld(e *testscript.Env) error {
 }
 
 func newEmulator() (*portaltest.Emulator, *httptest.Server) {
-	em := portaltest.New(portaltest.Options{Switches: map[string]string{portaltest.SwitchDateRounding: "none"}})
+	em := portaltest.New(portaltest.Options{Switches: map[string]string{portaltest.SwitchDateRounding: "none",
+		portaltest.SwitchManner: "strict"}})
 	return em, httptest.NewServer(em)
 }
 
