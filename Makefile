@@ -39,10 +39,10 @@ RACE_PACKAGES ?= $(shell go list ./internal/... ./cmd/... | grep -v /crashsweep)
 lint: tools
 	@$(SCRIPTS)/lint.sh
 
-## bench: the benchmarks, one run each
+## bench: the benchmarks, then every claim of speed and size with its limit
 .PHONY: bench
-bench:
-	go test -run '^$$' -bench . -benchtime 1x ./...
+bench: vault
+	@$(SCRIPTS)/bench.sh
 
 ## demo: whole rotations in a minute, on an emulated portal
 .PHONY: demo

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -45,7 +46,7 @@ func (db *DB) List(ctx context.Context) ([]rotate.Record, error) {
 
 // Due returns the records whose NextAt is not after now, the longest waiting first.
 func (db *DB) Due(ctx context.Context, now time.Time) ([]rotate.Record, error) {
-	out, err := selectRecords(ctx, db.read, "WHERE next_at <= ? ORDER BY next_at, name", now.UnixNano())
+	out, err := selectRecords(ctx, db.read, 0, "WHERE next_at <= ? ORDER BY next_at, name", now.UnixNano())
 	if err != nil {
 		return nil, db.explain(fmt.Errorf("list due records: %w", err))
 	}
@@ -54,18 +55,27 @@ func (db *DB) Due(ctx context.Context, now time.Time) ([]rotate.Record, error) {
 
 type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 func listRecords(ctx context.Context, q querier) ([]rotate.Record, error) {
-	return selectRecords(ctx, q, "ORDER BY name")
+	// A record is more than a kilobyte: a list of thousands that grows step by step costs
+	// more than counting them first.
+	var n int
+	if err := q.QueryRowContext(ctx, "SELECT count(*) FROM records").Scan(&n); err != nil {
+		return nil, err
+	}
+	return selectRecords(ctx, q, n, "ORDER BY name")
 }
 
-func selectRecords(ctx context.Context, q querier, rest string, args ...any) (out []rotate.Record, err error) {
+// selectRecords of which n are expected.
+func selectRecords(ctx context.Context, q querier, n int, rest string, args ...any) (out []rotate.Record, err error) {
 	rows, err := q.QueryContext(ctx, "SELECT epoch, format, body FROM records "+rest, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
+	out = slices.Grow(out, n)
 	for rows.Next() {
 		r, err := scanRecord(rows)
 		if err != nil {
