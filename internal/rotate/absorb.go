@@ -12,6 +12,7 @@ func absorb(in In) (Record, []Event) {
 	a.r.Slots = in.Record.Slots
 	a.app()
 	a.item()
+	a.orphans()
 	if in.View.SkewKnown {
 		a.r.Offset = in.View.Skew
 	}
@@ -52,6 +53,19 @@ func (a *absorber) app() {
 		st.Active, st.SeenAt = v.App.Active[s], a.in.Now
 		if !st.Active && st.Use != UseEmpty && a.r.Live.Slot != s && a.r.Previous.Slot != s && !a.mintedHere(s) {
 			*st = SlotState{Use: UseEmpty, Since: a.in.Now, Expires: st.Expires, SeenAt: st.SeenAt, Asked: st.Asked, Taken: st.Taken, Intent: st.Intent}
+		}
+	}
+}
+
+// orphans reports valid keys of ours that no sink serves, once (rule 15).
+func (a *absorber) orphans() {
+	if a.r.Phase.InCutOver() {
+		return
+	}
+	for _, s := range Slots() {
+		if st := &a.r.Slots[s]; st.Use == UseOwn && st.Active && !st.Told {
+			st.Told = true
+			a.event(EventOrphan, Event{Slot: s, Fingerprint: st.Key.Fingerprint, Detail: "slot " + s.String() + " holds a key of ours that no sink serves"})
 		}
 	}
 }

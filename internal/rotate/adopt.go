@@ -13,7 +13,7 @@ func (w *work) adopt(ctx context.Context) {
 	w.rec.Live, w.rec.Previous, w.rec.RetireAt = w.d.Key, KeyFacts{}, time.Time{}
 	w.rec.Rotation, w.rec.Phase, w.rec.RebuiltAt = nil, PhaseIdle, time.Time{}
 	w.rec.ClientID = w.in.View.App.ClientID
-	if m := e.Meta; m != nil && m.Key.Fingerprint == w.d.Key.Fingerprint && m.Previous.Fingerprint != "" && w.in.View.App.Active[m.Previous.Slot] {
+	if m := e.Meta; m != nil && m.Key.Fingerprint == w.d.Key.Fingerprint && m.Previous.Fingerprint != "" && m.Previous.Slot != w.d.Key.Slot && w.in.View.App.Active[m.Previous.Slot] {
 		w.rec.Previous, w.rec.Phase = m.Previous, PhaseOverlap
 		w.rec.RetireAt = later(m.RetireAt, w.in.Portal.Add(w.c.Policy.Overlap))
 		w.rec.Slots[m.Previous.Slot] = w.slot(m.Previous.Slot, UsePrevious, m.Previous)

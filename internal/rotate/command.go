@@ -68,7 +68,7 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		if r.Hold == nil && r.Quarantine == nil && r.Attempts == 0 {
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "it is neither held nor quarantined nor failing"}
 		}
-		r.MarkDue = r.Hold != nil && !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
+		r.MarkDue = r.MarkDue || r.Hold != nil && !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
 		r.Hold, r.Quarantine, r.Attempts, r.RetryAt, r.LastFailure = nil, nil, 0, time.Time{}, time.Time{}
 		r.LastError, r.LastKind = "", ""
 		ev.Kind = EventResumed

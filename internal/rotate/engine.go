@@ -117,9 +117,11 @@ func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Recor
 	in := In{Now: now, Portal: now.Add(rec.Offset), Record: rec, Policy: c.Policy, Mode: c.Mode, ID: c.ID, Instance: e.o.Instance}
 	elapsed := e.o.Elapsed()
 	in.Mem = Memory{
-		Minted:     s.minted.Fingerprint(),
 		ProofFresh: s.provedAt > 0 && elapsed-s.provedAt <= proofFor,
 		Look:       s.look,
+	}
+	if rot := rec.Rotation; rot != nil && s.facts.Slot == rot.Target && s.facts.Generation == rot.Generation {
+		in.Mem.Minted = s.minted.Fingerprint()
 	}
 	if rot := rec.Rotation; rot != nil && s.claim != "" && s.claim == rot.ClaimAt {
 		in.Mem.ClaimFresh = elapsed-s.claimedAt <= c.Policy.EffectHorizon/2
@@ -168,6 +170,9 @@ type work struct {
 	effect Effect
 	sink   string
 	err    error
+	// unsaved: the intent could not be journalled, so nothing was sent and nothing is
+	// written any more.
+	unsaved bool
 	// next, if set, is when to call again; the zero time is at once.
 	next    time.Time
 	nextSet bool
@@ -181,6 +186,9 @@ func (e *Engine) act(ctx context.Context, w *work) AdvanceResult {
 		w.wait(w.d.Next)
 	} else {
 		w.perform(ctx)
+	}
+	if w.unsaved {
+		return AdvanceResult{Record: w.before, Step: w.d.Step, Due: w.d.Due, Detail: w.d.Detail, Next: time.Now().Add(w.c.Policy.RetryBase), Err: w.err}
 	}
 	w.settle()
 	res := AdvanceResult{Step: w.d.Step, Effect: w.effect, Due: w.d.Due, Blocked: w.d.Blocked, Detail: w.d.Detail, Next: w.rec.NextAt, Err: w.err}
@@ -227,6 +235,10 @@ func (w *work) settle() {
 		r.NextAt = r.RetryAt
 	default:
 		r.NextAt = time.Now().UTC().Round(0)
+	}
+	if d := w.d.Drift; d != DriftNone && d != r.Drift {
+		r.Drift, r.DriftSince, r.DriftDetail = d, w.in.Now, w.d.Detail
+		w.event(Event{Kind: EventDrift, Drift: d, Detail: w.d.Detail})
 	}
 	if w.d.Blocked != "" && w.d.Due != "" && w.d.Blocked != w.before.Blocked && w.d.Step == StepNone && !r.Phase.InCutOver() {
 		w.event(Event{Kind: EventBlocked, Reason: w.d.Blocked, Detail: w.d.Detail})

@@ -147,7 +147,9 @@ func TestKeyThatMustNotBePublished(t *testing.T) {
 		{"another client's", func(g *rig) { g.portal.mintLie = func(s Slot) Secret { return keyOf("anotherClientXYZ", s, "wrong") } }},
 		{"no key at all", func(g *rig) { g.portal.mintLie = func(Slot) Secret { return NewSecret("hello " + testBody) } }},
 		{"nothing", func(g *rig) { g.portal.mintLie = func(Slot) Secret { return Secret{} } }},
-		{"with a privilege missing", func(g *rig) { g.portal.granted = []string{"portal:user:createItem"} }},
+		{"with a privilege missing", func(g *rig) {
+			g.portal.granted, g.portal.grantedFrom = []string{"portal:user:createItem"}, len(g.portal.keys)
+		}},
 		{"hardly longer than the served one", func(g *rig) {
 			g.portal.dates[Slot2] = g.record().Live.Expires
 			g.portal.fail["date"] = []fault{{}}

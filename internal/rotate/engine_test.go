@@ -80,7 +80,7 @@ func TestBackoffOutlivesARestart(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		g := at(t, PhaseDating)
 		var waits []time.Duration
-		for range 3 {
+		for n := range 3 {
 			g.portal.fail["date"] = []fault{{err: errBusy}}
 			res := g.advance()
 			if res.Step != StepDate || KindOf(res.Err) != KindTransient || res.Blocked != "" {
@@ -88,7 +88,7 @@ func TestBackoffOutlivesARestart(t *testing.T) {
 			}
 			r := g.record()
 			waits = append(waits, time.Until(r.RetryAt))
-			if !r.RetryAt.Equal(res.Next) || r.Attempts != 1 || r.LastKind != KindTransient || r.Blocked != ReasonBackoff {
+			if !r.RetryAt.Equal(res.Next) || r.Attempts != n+1 || r.LastKind != KindTransient || r.Blocked != ReasonBackoff {
 				t.Fatalf("journalled %+v", r)
 			}
 			g.restart()
@@ -100,10 +100,10 @@ func TestBackoffOutlivesARestart(t *testing.T) {
 			// The claim was in the memory that is gone.
 			g.until("dating", func(r AdvanceResult) bool { return r.Record.Phase == PhaseDating })
 		}
-		// The new claim in between succeeded: each wait is the first one.
+		// The claims in between succeed, and end nothing: the waits double.
 		for i, w := range waits {
-			if w > 30*time.Second || w < 27*time.Second {
-				t.Errorf("wait %d is %s, want 30 s less a tenth at most", i, w)
+			if want := 30 * time.Second << i; w > want || w < want*9/10 {
+				t.Errorf("wait %d is %s, want %s less a tenth at most", i, w, want)
 			}
 		}
 	})

@@ -48,12 +48,13 @@ type fakePortal struct {
 	dates [3]time.Time
 	seq   int
 
-	privileges []string      // of the app
-	granted    []string      // of keys; nil: as the app's
-	slow       time.Duration // until a new key works
-	mintLie    func(Slot) Secret
-	revokeLie  bool
-	skew       time.Duration
+	privileges  []string // of the app
+	granted     []string // of keys from the grantedFrom-th on; nil: as the app's
+	grantedFrom int
+	slow        time.Duration // until a new key works
+	mintLie     func(Slot) Secret
+	revokeLie   bool
+	skew        time.Duration
 }
 
 func (p *fakePortal) call(ctx context.Context, format string, args ...any) fault {
@@ -156,10 +157,10 @@ func (p *fakePortal) Prove(ctx context.Context, key Secret, _ string) (Proof, er
 	if f := p.call(ctx, "prove %s", key.Fingerprint()); f.err != nil {
 		return Proof{}, f.err
 	}
-	for _, k := range p.keys {
+	for i, k := range p.keys {
 		if now := time.Now(); k.secret.Equal(key) && !k.revoked && now.Before(k.expires) && !now.Before(k.usable) {
 			granted := p.granted
-			if granted == nil {
+			if granted == nil || i < p.grantedFrom {
 				granted = p.privileges
 			}
 			return Proof{Valid: true, ClientID: clientID, Item: testItem, Expires: k.expires, Privileges: granted, Date: p.date()}, nil

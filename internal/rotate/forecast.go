@@ -83,7 +83,10 @@ func (e *Engine) Forecast(ctx context.Context, c *Credential) (Forecast, error) 
 	e.gather(ctx, c, s, &in, NeedAll)
 	in.Record, _ = absorb(in)
 	in.Portal = in.Now.Add(in.Record.Offset)
-	d, _ := e.decide(ctx, c, s, &in)
+	d := Decision{Blocked: ReasonWorking, Detail: "a rotation is under way, in phase " + string(in.Record.Phase)}
+	if !in.Record.Phase.InCutOver() {
+		d, _ = e.decide(ctx, c, s, &in)
+	}
 	f := Forecast{Record: in.Record, Step: d.Step, Due: d.Due, Blocked: d.Blocked, Detail: d.Detail, Drift: in.Record.Drift, Next: d.Next, Seen: in.seen()}
 	if d.Err != nil {
 		f.Err = d.Err.Error()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -16,8 +17,7 @@ func (w *work) mint(ctx context.Context) {
 	}
 	before := w.rec
 	w.intendMint()
-	if _, err := w.save(ctx); err != nil {
-		w.err = err
+	if !w.intend(ctx) {
 		return
 	}
 	slot, app := w.rec.Rotation.Target, w.in.View.App
@@ -60,9 +60,14 @@ func (w *work) intendMint() {
 }
 
 func (w *work) setIntent(slot Slot, o Outcome) {
-	i := *w.rec.Slots[slot].Intent
+	st := &w.rec.Slots[slot]
+	if st.Intent == nil {
+		// A journal that is older than its own intent.
+		st.Intent = &Intent{Effect: EffectMint, SentAt: w.in.Now}
+	}
+	i := *st.Intent
 	i.Outcome = o
-	w.rec.Slots[slot].Intent = &i
+	st.Intent = &i
 }
 
 // minted takes the key into memory. It must name the slot and the client that were
@@ -73,14 +78,31 @@ func (w *work) minted(slot Slot, m Minted) {
 		w.setIntent(slot, OutcomeUnknown)
 		err := &Error{Op: "mint slot " + slot.String(), Kind: KindPermanent, Err: fmt.Errorf("the portal answered with the key %s", fp)}
 		w.fail(EffectMint, err)
-		w.quarantine(err.Error())
+		w.giveUp(err.Error())
 		return
 	}
 	w.setIntent(slot, OutcomeDone)
 	k := KeyFacts{Slot: slot, Fingerprint: fp, Generation: w.rec.Rotation.Generation, MintedAt: w.in.Now}.seen(m.Expires)
-	w.s.minted, w.s.facts, w.s.privileges, w.s.provedAt = m.Key, k, w.in.View.App.Privileges, 0
+	w.s.minted, w.s.facts, w.s.privileges, w.s.provedAt = m.Key, k, w.wantedPrivileges(), 0
 	w.takeMinted()
 	w.done(EffectMint, Event{Slot: slot, Fingerprint: fp, Generation: k.Generation, Expires: k.Expires})
+}
+
+// wantedPrivileges is what a proof of the new key must show: what the app has, as
+// far as the portal shows it for the served key, else all but item grants, which a
+// portal may keep to itself.
+func (w *work) wantedPrivileges() []string {
+	v := &w.in.View
+	var wanted []string
+	for _, p := range v.App.Privileges {
+		if shown := v.Proof.Valid && v.Proof.Privileges != nil; shown && !slices.Contains(v.Proof.Privileges, p) {
+			continue
+		} else if !shown && strings.HasPrefix(p, "portal:app:access:item:") {
+			continue
+		}
+		wanted = append(wanted, p)
+	}
+	return wanted
 }
 
 // takeMinted writes the facts of the key in memory into the record; also after a
@@ -189,7 +211,10 @@ func (w *work) proofFault(p Proof) string {
 func (w *work) giveUp(why string) {
 	r := &w.rec
 	w.event(Event{Kind: EventAborted, Slot: r.Rotation.Target, Detail: why})
-	r.Rotation, r.Phase, r.Request = nil, PhaseIdle, nil
+	r.Rotation, r.Phase = nil, PhaseIdle
+	if q := r.Request; q != nil && q.Kind != RequestCompromised {
+		r.Request = nil
+	}
 	if r.Previous.Fingerprint != "" {
 		r.Phase = PhaseOverlap
 	}

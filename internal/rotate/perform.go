@@ -6,6 +6,13 @@ import (
 	"time"
 )
 
+// intend journals what is about to be sent; without that nothing is sent.
+func (w *work) intend(ctx context.Context) bool {
+	_, err := w.save(ctx)
+	w.err, w.unsaved = err, err != nil
+	return err == nil
+}
+
 // perform does the decision's one effect, or its change of the journal.
 func (w *work) perform(ctx context.Context) {
 	switch w.d.Step {
@@ -58,8 +65,11 @@ func (w *work) done(ef Effect, ev Event) {
 	w.effect = ef
 	ev.Kind, ev.Effect, ev.Result, ev.Took = EventEffect, ef, ResultOK, time.Since(w.began)
 	w.event(ev)
-	w.rec.Attempts, w.rec.LastError, w.rec.LastKind, w.rec.RetryAt = 0, "", "", time.Time{}
-	w.rec.LastFailure = time.Time{}
+	w.rec.RetryAt = time.Time{}
+	if ef == EffectClaim || ef == EffectDate {
+		return // these work again and again while what follows them fails
+	}
+	w.rec.Attempts, w.rec.LastError, w.rec.LastKind, w.rec.LastFailure = 0, "", "", time.Time{}
 }
 
 // fail notes an effect that did not succeed, and when to try again.
@@ -250,8 +260,7 @@ func (w *work) date(ctx context.Context) {
 	changed.Asked = asked
 	r.Rotation = &changed
 	r.Slots[slot].Asked = asked
-	if _, err := w.save(ctx); err != nil {
-		w.err = err
+	if !w.intend(ctx) {
 		return
 	}
 	err := w.c.Portal.SetExpiry(WithPurpose(ctx, PurposeProtocol), w.c.ID, w.rec.Owner, slot, asked)

@@ -64,13 +64,11 @@ const (
 	ReasonNoGain       Reason = "no_gain"
 	ReasonHorizon      Reason = "effect_horizon"
 	ReasonOverlap      Reason = "overlap"
-	ReasonGate         Reason = "still_in_use"
 	ReasonPropagation  Reason = "propagation"
 	ReasonClock        Reason = "clock"
 	ReasonUnreachable  Reason = "unreachable"
 	ReasonForeignClaim Reason = "foreign_claim"
 	ReasonDeathStop    Reason = "too_many_deaths"
-	ReasonLimit        Reason = "limit"
 	ReasonSuspect      Reason = "suspect" // refused probes, not yet a death
 	ReasonRebuilt      Reason = "rebuilt" // the journal was rebuilt; occupied slots wait (rule 10)
 	ReasonWorking      Reason = "working" // a rotation is under way
@@ -84,8 +82,8 @@ func DueReasons() []Reason {
 // BlockReasons lists why nothing happens.
 func BlockReasons() []Reason {
 	return []Reason{ReasonNotDue, ReasonWatch, ReasonUnadopted, ReasonHeld, ReasonFrozen, ReasonWindow, ReasonQuarantined, ReasonDrift,
-		ReasonOccupied, ReasonBackoff, ReasonMinInterval, ReasonNoGain, ReasonHorizon, ReasonOverlap, ReasonGate, ReasonPropagation, ReasonClock,
-		ReasonUnreachable, ReasonForeignClaim, ReasonDeathStop, ReasonLimit, ReasonSuspect, ReasonRebuilt, ReasonWorking}
+		ReasonOccupied, ReasonBackoff, ReasonMinInterval, ReasonNoGain, ReasonHorizon, ReasonOverlap, ReasonPropagation, ReasonClock,
+		ReasonUnreachable, ReasonForeignClaim, ReasonDeathStop, ReasonSuspect, ReasonRebuilt, ReasonWorking}
 }
 
 // Drift is the closed set of disagreements between journal, sinks and portal
@@ -110,11 +108,10 @@ const (
 	DriftDates           Drift = "dates"            // the key's dates disagree
 	DriftSlotTaken       Drift = "slot_taken"       // somebody minted into our slot
 	DriftMalformed       Drift = "malformed"        // the sink's content cannot be read as ours
-	DriftPrivileges      Drift = "privileges"       // the key's privileges are not the app's
 )
 
 // Drifts lists every drift but none.
 func Drifts() []Drift {
 	return []Drift{DriftIdentity, DriftItemGone, DriftSinkEmpty, DriftSinkForeign, DriftSinkOtherItem, DriftSinkBehind, DriftSinkAhead,
-		DriftSinksDiffer, DriftForeignInstance, DriftKeyRefused, DriftKeyOther, DriftFlag, DriftDates, DriftSlotTaken, DriftMalformed, DriftPrivileges}
+		DriftSinksDiffer, DriftForeignInstance, DriftKeyRefused, DriftKeyOther, DriftFlag, DriftDates, DriftSlotTaken, DriftMalformed}
 }

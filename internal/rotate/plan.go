@@ -18,8 +18,16 @@ func Decide(in In) Decision {
 	if d, ok := in.decideTakeover(); ok {
 		return d
 	}
-	if in.Mode != ModeRotate && !r.Phase.InCutOver() {
-		return in.decideWatch()
+	if r.Phase.InCutOver() && r.Rotation == nil {
+		return Decision{Step: StepAbort, Detail: "the journal has no rotation in phase " + string(r.Phase)}
+	}
+	if in.Mode != ModeRotate {
+		switch {
+		case !r.Phase.InCutOver():
+			return in.decideWatch()
+		case in.Mem.Minted == "" && !r.Rotation.Committed:
+			return in.working(Decision{Step: StepAbort, Blocked: ReasonWatch, Detail: "mode is watch"})
+		}
 	}
 	var d Decision
 	switch r.Phase {
@@ -42,8 +50,8 @@ func Decide(in In) Decision {
 }
 
 // drift is a decision to do nothing because journal, sinks and portal disagree.
-func drift(_ Drift, detail string) Decision {
-	return Decision{Blocked: ReasonDrift, Detail: detail}
+func drift(d Drift, detail string) Decision {
+	return Decision{Blocked: ReasonDrift, Drift: d, Detail: detail}
 }
 
 // surveyEvery is how often an idle credential is looked at deeply: sooner while
@@ -84,10 +92,10 @@ func (in *In) nextSurvey() time.Time {
 }
 
 func (in *In) decideWatch() Decision {
-	if d, ok := in.survey(); ok {
-		return d
+	d, ok := in.survey()
+	if !ok {
+		d = wait(ReasonWatch, in.nextSurvey(), "mode is watch")
 	}
-	d := wait(ReasonWatch, in.nextSurvey(), "mode is watch")
 	d.Due, _ = in.due()
 	return d
 }
@@ -115,6 +123,8 @@ func (in *In) decideUnadopted() Decision {
 	}
 	d := in.adoption()
 	switch {
+	case asked && in.Mode != ModeRotate:
+		return Decision{Step: StepRefuse, Blocked: ReasonWatch, Detail: "mode is watch: set `mode: rotate` first"}
 	case asked && d.Step == StepNone:
 		return Decision{Step: StepRefuse, Blocked: d.Blocked, Detail: d.Detail}
 	case asked:

@@ -6,38 +6,56 @@ import (
 )
 
 func (in *In) decideIdle() Decision {
-	r := &in.Record
 	if d, ok := in.decideRequest(); ok {
 		return d
 	}
 	due, detail := in.due()
-	if due != "" {
-		d := in.decideStart(due, detail)
-		if d.Blocked != ReasonMinInterval && d.Blocked != ReasonNoGain && d.Step == StepNone && d.Need == 0 {
-			// A blocked start still keeps its deep looks: they may lift the block.
-			if s, ok := in.survey(); ok {
-				s.Due, s.Blocked, s.Detail = due, d.Blocked, d.Detail
-				return s
-			}
+	if !urgent(due) {
+		if d, ok := in.decideMark(); ok {
+			d.Due = due
+			return d
 		}
-		return d
 	}
-	if r.MarkDue && in.Mode == ModeRotate && !in.Now.Before(r.RetryAt) {
-		return in.decideMark()
+	if due != "" {
+		return in.decideDue(due, detail)
 	}
-	if d, ok := in.decideOrphan(); ok {
-		return d
-	}
-	if d, ok := in.survey(); ok {
+	if d, ok := in.housekeeping(); ok {
 		return d
 	}
 	next := in.nextSurvey()
-	if at, ok := DueAt(*r, in.Policy); ok {
-		if at = at.Add(-r.Offset); at.Before(next) {
-			next = at
-		}
+	if at, ok := DueAt(in.Record, in.Policy); ok {
+		next = earlier(next, at.Add(-in.Record.Offset))
 	}
 	return wait(in.idleReason(), next, in.idleDetail())
+}
+
+// decideDue starts what is due. Where that is blocked the credential is still
+// looked after: a look may lift the block, and finds a death.
+func (in *In) decideDue(due Reason, detail string) Decision {
+	d := in.decideStart(due, detail)
+	if d.Step != StepNone || d.Need != 0 {
+		return d
+	}
+	if h, ok := in.housekeeping(); ok {
+		h.Due = cmp.Or(h.Due, due)
+		if h.Step == StepSurvey {
+			h.Blocked, h.Detail = d.Blocked, d.Detail
+		}
+		return h
+	}
+	d.Next = earlier(d.Next, in.nextSurvey())
+	return d
+}
+
+// housekeeping is what an idle credential gets beside rotations.
+func (in *In) housekeeping() (Decision, bool) {
+	if d, ok := in.decideMark(); ok {
+		return d, true
+	}
+	if d, ok := in.decideOrphan(); ok {
+		return d, true
+	}
+	return in.survey()
 }
 
 func (in *In) idleReason() Reason {
@@ -108,7 +126,7 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		d.Due = due
 		return d
 	}
-	if err := in.sinkErr(); err != nil && due != ReasonDead {
+	if err := in.sinkErr(); err != nil && !in.dead() {
 		return Decision{Step: StepFail, Due: due, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
 	}
 	if d, ok := in.decideRepair(); ok {
@@ -121,6 +139,9 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		}
 		return blocked(ReasonDrift, time.Time{}, text)
 	}
+	if s := in.bootstrapBlock(due); s != NoSlot {
+		return blocked(ReasonOccupied, time.Time{}, "slot "+s.String()+": "+blockedSentence(ReasonOccupied))
+	}
 	target, d := in.chooseTarget(due)
 	if target == NoSlot {
 		return blocked(d.Blocked, d.Next, d.Detail)
@@ -131,6 +152,20 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 	return Decision{Step: StepStart, Due: due, Slot: target, Detail: detail}
 }
 
+// bootstrapBlock: a first key is made only where no slot holds one of somebody
+// unknown (rule 8), unless a person named the slot to use.
+func (in *In) bootstrapBlock(due Reason) Slot {
+	if due != ReasonBootstrap || in.Record.Slots[Slot1].Taken || in.Record.Slots[Slot2].Taken {
+		return NoSlot
+	}
+	for _, s := range Slots() {
+		if in.classify(s) == slotOccupied {
+			return s
+		}
+	}
+	return NoSlot
+}
+
 // startDrift is agreement as far as the reason to start can ask for it.
 func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
 	if outageOK {
@@ -138,7 +173,7 @@ func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
 	}
 	d, why := in.agreement()
 	switch {
-	case due == ReasonDead && (d == DriftKeyRefused || d == DriftFlag):
+	case in.dead() && (d == DriftKeyRefused || d == DriftFlag):
 		return DriftNone, ""
 	case d == DriftDates:
 		// Dates that disagree never stop a mint into an empty slot, which is what
@@ -149,6 +184,9 @@ func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
 	}
 	return d, why
 }
+
+// dead: the served key was found dead, whatever reason a rotation has.
+func (in *In) dead() bool { return !in.Record.DeadAt.IsZero() }
 
 // outageOK tells whether the person who asked accepts an outage.
 func (in *In) outageOK() bool {
@@ -176,15 +214,19 @@ func (in *In) nextSuspect() time.Time {
 	return in.Now.Add(in.Policy.DeadAfter / time.Duration(n))
 }
 
-// decideMark writes adoption and hold into the first sink.
-func (in *In) decideMark() Decision {
+// decideMark writes adoption and hold into the first sink; ok false while it does
+// not show the live key of this rotatord.
+func (in *In) decideMark() (Decision, bool) {
+	if !in.Record.MarkDue || in.Mode != ModeRotate || in.Now.Before(in.Record.RetryAt) {
+		return Decision{}, false
+	}
 	if d, ok := in.lookedAt(NeedSinks); !ok {
-		return d
+		return d, true
 	}
-	if sh := in.show(in.View.first()); sh != showsLive || in.claimBlock() != "" {
-		return Decision{Step: StepSurvey, Blocked: ReasonDrift, Detail: "the marks wait until the first sink shows the live key"}
+	if e := in.View.first(); in.show(e) != showsLive || in.foreignInstance(e) {
+		return Decision{}, false
 	}
-	return Decision{Step: StepMark, Detail: "adoption and hold are written into the first sink"}
+	return Decision{Step: StepMark, Detail: "adoption and hold are written into the first sink"}, true
 }
 
 // decideOrphan retires a valid key of ours that no sink serves (rule 15).
@@ -200,6 +242,9 @@ func (in *In) decideOrphan() (Decision, bool) {
 		}
 		if d, ok := in.lookedAt(NeedAll); !ok {
 			return d, true
+		}
+		if in.sinkErr() != nil || in.served(s) {
+			return Decision{}, false
 		}
 		if d, why := in.agreement(); d != DriftNone {
 			return wait(ReasonDrift, in.Now.Add(p.ProbeEvery), why), false

@@ -8,13 +8,13 @@ func (in *In) decideOverlap() Decision {
 	if d, ok := in.decideRequest(); ok {
 		return d
 	}
-	if due, detail := in.due(); due == ReasonCompromised || due == ReasonDead || (due != "" && in.critical() && in.overlapOver()) {
+	if due, detail := in.pressing(); due != "" {
 		if d := in.decideStart(due, detail); d.Step != StepNone || d.Need != 0 {
 			return d
 		}
 	}
-	if r.MarkDue && !in.Now.Before(r.RetryAt) {
-		return in.decideMark()
+	if d, ok := in.decideMark(); ok {
+		return d
 	}
 	if in.overlapOver() {
 		d := in.decideRetire()
@@ -38,6 +38,20 @@ func (in *In) decideOverlap() Decision {
 		next = r.RetryAt
 	}
 	return wait(ReasonOverlap, next, "the previous key of slot "+r.Previous.Slot.String()+" is retired "+stamp(r.RetireAt))
+}
+
+// pressing is what does not wait for the end of the overlap.
+func (in *In) pressing() (Reason, string) {
+	due, detail := in.due()
+	switch {
+	case due == ReasonCompromised:
+		return due, detail
+	case in.dead():
+		return dueByDeath(in)
+	case due != "" && in.critical() && in.overlapOver():
+		return due, detail
+	}
+	return "", ""
 }
 
 // decideProbe probes the served key, and repairs what it finds.

@@ -60,11 +60,13 @@ func (in *In) decideClaiming() Decision {
 }
 
 // giveWay ends a rotation that minted nothing, and waits with one that did.
-func (in *In) giveWay(_ Drift, detail string) Decision {
+func (in *In) giveWay(drift Drift, detail string) Decision {
 	if in.Record.Rotation.Mints == 0 {
-		return Decision{Step: StepAbort, Blocked: ReasonDrift, Detail: detail}
+		return Decision{Step: StepAbort, Blocked: ReasonDrift, Drift: drift, Detail: detail}
 	}
-	return wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), detail)
+	d := wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), detail)
+	d.Drift = drift
+	return d
 }
 
 func (in *In) decideDating() Decision {
@@ -161,7 +163,7 @@ func (in *In) decideMinting() Decision {
 	if e.Version != rot.ClaimAt || e.Meta == nil || e.Meta.Claim == nil || e.Meta.Claim.RotationID != rot.ID || e.Meta.Claim.Instance != in.Instance {
 		return in.working(Decision{Step: StepReclaim, Detail: "the first sink was written since the claim"})
 	}
-	if err := in.sinkErr(); err != nil && rot.Reason != ReasonDead && !rot.OutageOK {
+	if err := in.sinkErr(); err != nil && !in.dead() && !rot.OutageOK {
 		return in.working(Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()})
 	}
 	if d, ok := in.targetGone(); ok {
@@ -182,7 +184,7 @@ func (in *In) mintDrift(rot *Rotation) (Drift, string) {
 		return DriftNone, ""
 	}
 	d, text := in.agreement()
-	if rot.Reason == ReasonDead && (d == DriftKeyRefused || d == DriftFlag) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
+	if in.dead() && (d == DriftKeyRefused || d == DriftFlag) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
 		return DriftNone, ""
 	}
 	return d, text

@@ -7,7 +7,7 @@ import "fmt"
 // later sink that lags (rule 5).
 func (in *In) decideRepair() (Decision, bool) {
 	r, v := &in.Record, &in.View
-	if r.Live.Fingerprint == "" || in.Mode != ModeRotate || in.Now.Before(r.RetryAt) {
+	if r.Live.Fingerprint == "" || in.Mode != ModeRotate || in.Now.Before(r.RetryAt) || r.Hold.Active(in.Now) || r.Quarantine != nil {
 		return Decision{}, false
 	}
 	if d, ok := in.lookedAt(NeedSinks | NeedProof); !ok {
@@ -29,7 +29,7 @@ func (in *In) decideRepair() (Decision, bool) {
 	case first == showsLive && !r.DeadAt.IsZero():
 		return in.repairDead()
 	}
-	if first != showsLive || r.Hold.Active(in.Now) {
+	if first != showsLive {
 		return Decision{}, false
 	}
 	if in.oldMeta(v.first()) {
@@ -129,7 +129,7 @@ func (in *In) repairDead() (Decision, bool) {
 	if r.Previous.Fingerprint == "" || !in.View.App.Active[r.Previous.Slot] {
 		return Decision{}, false
 	}
-	if r.Rotation != nil && r.Rotation.Compromised || r.Hold != nil && r.Hold.Active(in.Now) {
+	if r.Rotation != nil && r.Rotation.Compromised {
 		return Decision{}, false
 	}
 	if d, ok := in.lookedAt(NeedEarlier | NeedOld); !ok {

@@ -60,7 +60,7 @@ func (w *work) entryFor(i int) (Entry, error) {
 	}
 	m := w.meta(w.in.View.first())
 	m.Key, m.RotationID, m.Published, m.Claim = rot.New, rot.ID, w.in.Now, nil
-	if r.Live.Fingerprint != "" && r.Live.Fingerprint != rot.New.Fingerprint {
+	if r.Live.Fingerprint != "" && r.Live.Slot != rot.New.Slot {
 		m.Previous, m.RetireAt = r.Live, w.in.Portal.Add(w.overlap())
 	}
 	return Entry{Key: key, Meta: m}, nil

@@ -108,6 +108,8 @@ type SlotState struct {
 	Intent *Intent   `json:"intent,omitempty"`
 	// Taken: a person allowed rotatord to use this slot whoever sits in it.
 	Taken bool `json:"taken,omitempty"`
+	// Told: the orphan in it was reported.
+	Told bool `json:"told,omitempty"`
 
 	// As last seen at the portal.
 	Active  bool      `json:"active,omitempty"`

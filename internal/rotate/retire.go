@@ -22,8 +22,7 @@ func (w *work) revoke(ctx context.Context) {
 		id = rot.ID
 	}
 	w.rec.Slots[slot].Intent = &Intent{Effect: EffectRevoke, RotationID: id, SentAt: time.Now().UTC().Round(0), Outcome: OutcomePending}
-	if _, err := w.save(ctx); err != nil {
-		w.err = err
+	if !w.intend(ctx) {
 		return
 	}
 	w.s.sentAt[slot] = w.e.o.Elapsed()

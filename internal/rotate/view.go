@@ -64,7 +64,7 @@ type In struct {
 	Instance string
 	Mem      Memory
 	View     View
-	Deaths   int // of other credentials on this portal in the last hour
+	Deaths   int // of keys on this portal in the last hour
 }
 
 // Memory is what the session knows and the journal does not.
@@ -113,6 +113,7 @@ type Decision struct {
 	Due     Reason
 	Blocked Reason
 	Detail  string // a sentence for people
+	Drift   Drift  // where that is the reason and no look has told the record
 	Slot    Slot
 	Sink    int       // publish: which
 	Key     KeyFacts  // start of a republishing rotation: which key; adopt and swap: the live one
