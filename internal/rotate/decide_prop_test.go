@@ -3,7 +3,6 @@ package rotate
 import (
 	"fmt"
 	"reflect"
-	"slices"
 	"testing"
 	"time"
 
@@ -259,8 +258,6 @@ func (s seenIn) wrongs(d Decision) []string {
 		bad(!rushed && (s.Record.Quarantine != nil || s.Policy.Calendar != nil), "quarantined or closed")
 	case StepRevoke:
 		bad(s.serves(d.Slot) && !outage, "a sink serves it")
-		// A sink that cannot be read disagrees with nobody here; what was read must agree.
-		s.View.Sinks = slices.DeleteFunc(slices.Clone(s.View.Sinks), func(v SinkView) bool { return v.Err != nil })
 		bad(!s.agrees() && !outage, "no agreement")
 		bad(q == nil && s.unknown(d.Slot), "somebody unknown") // a person names the slot
 	}
