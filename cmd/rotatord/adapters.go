@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"rotatord/internal/config"
@@ -27,6 +28,7 @@ type adapters struct {
 	metrics *metrics.Metrics
 	portals map[string]*portal.Client
 	vault   *sinks.Vault // nil: no sink needs one
+	files   []*sinks.File
 	fleet   *daemon.Fleet
 }
 
@@ -114,7 +116,8 @@ func newVault(v *config.Vault, notice func(sinks.Notice)) (*sinks.Vault, error) 
 		if err != nil {
 			return nil, fmt.Errorf("vault.auth.approle.secret_id: %w", err)
 		}
-		o.Auth = sinks.VaultAuth{Method: sinks.AuthAppRole, Mount: auth.AppRole.Mount, RoleID: auth.AppRole.RoleID, SecretIDFile: file, Wrapped: auth.AppRole.Wrapped}
+		o.Auth = sinks.VaultAuth{Method: sinks.AuthAppRole, Mount: auth.AppRole.Mount, RoleID: auth.AppRole.RoleID, SecretIDFile: file, Wrapped: auth.AppRole.Wrapped,
+			RoleName: auth.AppRole.Role}
 	case auth.Kubernetes != nil:
 		o.Auth = sinks.VaultAuth{Method: sinks.AuthKubernetes, Mount: auth.Kubernetes.Mount, RoleName: auth.Kubernetes.Role, JWTFile: string(auth.Kubernetes.JWTFile)}
 	case auth.Cert != nil:
@@ -155,9 +158,7 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		a.close()
 		return nil
 	}}
-	if a.vault != nil {
-		f.Background = a.keepVault
-	}
+	f.Background = a.background
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Portals)) {
 		client := a.portals[name]
 		id := rotate.PortalID(name)
@@ -172,6 +173,47 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		f.Credentials = append(f.Credentials, m)
 	}
 	return f, nil
+}
+
+// background is what runs beside the credentials until ctx ends: the sign-in to
+// Vault, and after-write commands that a crash or a failure left owed.
+func (a *adapters) background(ctx context.Context) error {
+	var g sync.WaitGroup
+	if len(a.files) > 0 {
+		g.Go(func() { a.keepFiles(ctx) })
+	}
+	var err error
+	if a.vault != nil {
+		err = a.keepVault(ctx)
+	}
+	g.Wait()
+	return err
+}
+
+// owedLook is how often owed after-write commands are tried again.
+const owedLook = time.Minute
+
+func (a *adapters) keepFiles(ctx context.Context) {
+	tick := time.NewTicker(owedLook)
+	defer tick.Stop()
+	for {
+		a.runOwed(ctx)
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// runOwed runs the after-write commands that are owed; one that fails says so by a
+// notice and is tried again.
+func (a *adapters) runOwed(ctx context.Context) {
+	for _, f := range a.files {
+		if err := f.RunOwed(ctx); err != nil && ctx.Err() == nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "after-write command not looked at", slog.String("sink", f.Name()), slog.Any("err", err))
+		}
+	}
 }
 
 // tokenLook is how often the end of the Vault token is noted.
@@ -212,10 +254,7 @@ func seen(id rotate.PortalID, listings iter.Seq2[portal.Listing, error]) ([]daem
 
 func (a *adapters) newCredential(cr *config.Credential) (daemon.Managed, error) {
 	c := &rotate.Credential{Name: rotate.Name(cr.Name), ID: rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)},
-		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Portal: a.portals[cr.Portal]}
-	if cr.Hold != "" {
-		c.Policy.Calendar = heldByConfig{}
-	}
+		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Hold: cr.Hold, Portal: a.portals[cr.Portal]}
 	for _, t := range cr.Targets() {
 		s, err := a.newSink(t)
 		if err != nil {
@@ -250,7 +289,12 @@ func (a *adapters) newSink(t config.Target) (rotate.Sink, error) {
 	if h := f.AfterWrite; h != nil {
 		o.AfterWrite = sinks.AfterWrite{Command: h.Command, ReloadUnit: h.ReloadUnit, Timeout: h.Timeout.Std(), Attempts: h.Attempts}
 	}
-	return sinks.NewFile(o)
+	file, err := sinks.NewFile(o)
+	if err != nil {
+		return nil, err
+	}
+	a.files = append(a.files, file)
+	return file, nil
 }
 
 func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
@@ -266,15 +310,4 @@ func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
 		o.URLs = append(o.URLs, string(u))
 	}
 	return portal.NewParity(o)
-}
-
-// heldByConfig is a "hold" in the config: it stands until the config changes.
-type heldByConfig struct{}
-
-// holdLook is how often a credential that the config holds is looked at.
-const holdLook = time.Hour
-
-// Closed implements rotate.Calendar.
-func (heldByConfig) Closed(now time.Time) (rotate.Reason, time.Time) {
-	return rotate.ReasonHeld, now.Add(holdLook)
 }

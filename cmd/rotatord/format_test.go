@@ -193,14 +193,6 @@ func TestAsksForTheNameAgain(t *testing.T) {
 	}
 }
 
-func TestHeldByConfigIsClosed(t *testing.T) {
-	now := time.Now()
-	why, opens := heldByConfig{}.Closed(now)
-	if why != rotate.ReasonHeld || !opens.After(now) {
-		t.Errorf("closed = %s until %s", why, opens)
-	}
-}
-
 func TestHeartbeatErrorHasNoAddress(t *testing.T) {
 	t.Setenv("BEAT", "http://127.0.0.1:1/secret-token")
 	var ref config.SecretRef

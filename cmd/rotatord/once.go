@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -37,6 +39,10 @@ func (c *cli) once(ctx context.Context) (err error) {
 	if err := d.Once(ctx); err != nil {
 		return err
 	}
+	a.adapters.runOwed(ctx)
+	if err := tellOnce(ctx, a, d); err != nil {
+		return err
+	}
 	all, err := a.verbs().Status(ctx)
 	if err != nil {
 		return err
@@ -45,4 +51,18 @@ func (c *cli) once(ctx context.Context) (err error) {
 		return err
 	}
 	return attentionOf(all)
+}
+
+// tellOnce sends what there is to tell after a single pass. That a message could not
+// be sent is logged and counted, and fails nothing.
+func tellOnce(ctx context.Context, a *app, d *daemon.Daemon) error {
+	people, err := newTalker(a)
+	if err != nil || people == nil {
+		return err
+	}
+	people.check(time.Now(), d.Views())
+	if err := people.Flush(ctx); err != nil {
+		a.log.LogAttrs(ctx, slog.LevelWarn, "not everything was told", slog.Any("err", err))
+	}
+	return nil
 }

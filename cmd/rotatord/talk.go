@@ -14,7 +14,6 @@ import (
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/daemon"
-	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
 	"rotatord/internal/rotate"
 )
@@ -36,7 +35,7 @@ func newTalker(a *app) (*talker, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := alert.Options{Store: alertStore{a.db.AlertState()}, Sender: sender, Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
+	o := alert.Options{Store: a.db.AlertState(), Sender: sender, Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
 		RepeatEvery: a.cfg.Alerts.RepeatEvery.Std(), ReportDone: s.ReportDone, Log: a.log,
 		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
 	for _, d := range a.cfg.Alerts.WarnBefore {
@@ -59,22 +58,6 @@ func (t *talker) check(now time.Time, views []daemon.View) {
 			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, DueAt: due}
 	}
 	t.Check(now, out)
-}
-
-// alertStore is the journal's table as the alerter wants it.
-type alertStore struct{ journal.State }
-
-// Values implements alert.Store.
-func (s alertStore) Values(ctx context.Context) (map[string][]byte, error) {
-	list, err := s.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[string][]byte, len(list))
-	for _, e := range list {
-		out[e.Key] = e.Value
-	}
-	return out, nil
 }
 
 // credentialViews for a scrape.

@@ -128,7 +128,7 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 	if in.Mode != ModeRotate {
 		return ReasonWatch, time.Time{}, "mode is watch"
 	}
-	if h := r.Hold; h.Active(in.Now) && due != ReasonCompromised {
+	if h := in.hold(); h != nil && due != ReasonCompromised {
 		return ReasonHeld, h.Until, "held by " + h.By + ": " + h.Reason
 	}
 	if r.Quarantine != nil {

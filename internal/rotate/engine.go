@@ -13,6 +13,7 @@ type Credential struct {
 	ID       ID
 	Policy   Policy
 	Mode     Mode
+	Hold     string // the config's reason to hold it; "" is none
 	Referrer string // sent with probes; the first of the app's own if empty
 	Portal   Portal
 	Sinks    []Sink // the first is the commit point
@@ -114,7 +115,7 @@ func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Recor
 	if rec.Phase == "" {
 		rec.Phase = PhaseIdle
 	}
-	in := In{Now: now, Portal: now.Add(rec.Offset), Record: rec, Policy: c.Policy, Mode: c.Mode, ID: c.ID, Instance: e.o.Instance}
+	in := In{Now: now, Portal: now.Add(rec.Offset), Record: rec, Policy: c.Policy, Mode: c.Mode, ConfigHold: c.Hold, ID: c.ID, Instance: e.o.Instance}
 	elapsed := e.o.Elapsed()
 	in.Mem = Memory{
 		ProofFresh: s.provedAt > 0 && elapsed-s.provedAt <= proofFor,

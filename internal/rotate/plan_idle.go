@@ -64,7 +64,7 @@ func (in *In) idleReason() Reason {
 		return ReasonQuarantined
 	case in.Record.Drift != DriftNone:
 		return ReasonDrift
-	case in.Record.Hold.Active(in.Now):
+	case in.hold() != nil:
 		return ReasonHeld
 	case in.spareOccupied() != NoSlot:
 		return ReasonOccupied
@@ -96,7 +96,7 @@ func (in *In) idleDetail() string {
 	case ReasonDrift:
 		return r.DriftDetail
 	case ReasonHeld:
-		return "held by " + r.Hold.By + ": " + r.Hold.Reason
+		return "held by " + in.hold().By + ": " + in.hold().Reason
 	case ReasonOccupied:
 		return "slot " + in.spareOccupied().String() + ": " + blockedSentence(ReasonOccupied)
 	default:
@@ -232,7 +232,7 @@ func (in *In) decideMark() (Decision, bool) {
 // decideOrphan retires a valid key of ours that no sink serves (rule 15).
 func (in *In) decideOrphan() (Decision, bool) {
 	r, p := &in.Record, &in.Policy
-	if p.OrphanDelay <= 0 || in.Mode != ModeRotate || r.Hold.Active(in.Now) || r.Quarantine != nil || in.Now.Before(r.RetryAt) {
+	if p.OrphanDelay <= 0 || in.Mode != ModeRotate || in.hold() != nil || r.Quarantine != nil || in.Now.Before(r.RetryAt) {
 		return Decision{}, false
 	}
 	for _, s := range Slots() {

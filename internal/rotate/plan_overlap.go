@@ -79,8 +79,8 @@ func (in *In) decideRetire() Decision {
 		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
 	}
 	if !rushed {
-		if r.Hold.Active(in.Now) {
-			return wait(ReasonHeld, earlier(later, r.Hold.Until), "held by "+r.Hold.By+": "+r.Hold.Reason)
+		if h := in.hold(); h != nil {
+			return wait(ReasonHeld, earlier(later, h.Until), "held by "+h.By+": "+h.Reason)
 		}
 		if r.Quarantine != nil {
 			return wait(ReasonQuarantined, later, r.Quarantine.Reason)

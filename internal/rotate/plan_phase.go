@@ -15,7 +15,7 @@ func (in *In) pause() (Decision, bool) {
 	if r.Rotation.Mints > 0 || r.Rotation.Republish {
 		return Decision{}, false
 	}
-	if (r.Hold.Active(in.Now) && !r.Rotation.Compromised) || r.Quarantine != nil || in.Mode != ModeRotate {
+	if (in.hold() != nil && !r.Rotation.Compromised) || r.Quarantine != nil || in.Mode != ModeRotate {
 		return Decision{Step: StepAbort, Due: r.Rotation.Reason, Blocked: ReasonHeld, Detail: "stopped before its mint"}, true
 	}
 	return Decision{}, false

@@ -7,7 +7,7 @@ import "fmt"
 // later sink that lags (rule 5).
 func (in *In) decideRepair() (Decision, bool) {
 	r, v := &in.Record, &in.View
-	if r.Live.Fingerprint == "" || in.Mode != ModeRotate || in.Now.Before(r.RetryAt) || r.Hold.Active(in.Now) || r.Quarantine != nil {
+	if r.Live.Fingerprint == "" || in.Mode != ModeRotate || in.Now.Before(r.RetryAt) || in.hold() != nil || r.Quarantine != nil {
 		return Decision{}, false
 	}
 	if d, ok := in.lookedAt(NeedSinks | NeedProof); !ok {

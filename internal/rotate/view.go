@@ -55,16 +55,18 @@ func (v *View) first() Entry {
 
 // In is everything that a decision may depend on.
 type In struct {
-	Now      time.Time // our clock
-	Portal   time.Time // the portal's clock as far as known
-	Record   Record
-	Policy   Policy
-	Mode     Mode
-	ID       ID
-	Instance string
-	Mem      Memory
-	View     View
-	Deaths   int // of keys on this portal in the last hour
+	Now    time.Time // our clock
+	Portal time.Time // the portal's clock as far as known
+	Record Record
+	Policy Policy
+	Mode   Mode
+	ID     ID
+	// ConfigHold is a reason to hold the credential that the config gives.
+	ConfigHold string
+	Instance   string
+	Mem        Memory
+	View       View
+	Deaths     int // of keys on this portal in the last hour
 }
 
 // Memory is what the session knows and the journal does not.
@@ -125,6 +127,17 @@ func look(n Need) Decision { return Decision{Need: n} }
 
 func wait(blocked Reason, next time.Time, detail string) Decision {
 	return Decision{Blocked: blocked, Next: next, Detail: detail}
+}
+
+// hold that binds now: a person's, or the config's; nil if none does.
+func (in *In) hold() *Hold {
+	if h := in.Record.Hold; h.Active(in.Now) {
+		return h
+	}
+	if in.ConfigHold != "" {
+		return &Hold{Reason: in.ConfigHold, By: "the config"}
+	}
+	return nil
 }
 
 // missing returns what of n was not looked at yet.
