@@ -25,7 +25,8 @@ const (
 // Load returns the credential's record; a zero one with that name if there is none.
 func (db *DB) Load(ctx context.Context, name rotate.Name) (rotate.Record, error) {
 	row := db.read.QueryRowContext(ctx, "SELECT epoch, format, body FROM records WHERE name = ?", string(name))
-	r, err := scanRecord(row)
+	var r rotate.Record
+	err := scanRecord(row, &r)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return rotate.Record{Name: name}, nil
@@ -77,11 +78,10 @@ func selectRecords(ctx context.Context, q querier, n int, rest string, args ...a
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	out = slices.Grow(out, n)
 	for rows.Next() {
-		r, err := scanRecord(rows)
-		if err != nil {
+		out = append(out, rotate.Record{})
+		if err := scanRecord(rows, &out[len(out)-1]); err != nil {
 			return nil, err
 		}
-		out = append(out, r)
 	}
 	return out, rows.Err()
 }
@@ -177,29 +177,20 @@ func (db *DB) Deaths(ctx context.Context, portal rotate.PortalID, since time.Tim
 
 type scanner interface{ Scan(dest ...any) error }
 
-func scanRecord(row scanner) (rotate.Record, error) {
+func scanRecord(row scanner, into *rotate.Record) error {
 	var epoch int64
 	var format int
 	var body []byte
 	if err := row.Scan(&epoch, &format, &body); err != nil {
-		return rotate.Record{}, err
+		return err
 	}
-	r, err := decodeRecord(format, body)
-	if err != nil {
-		return rotate.Record{}, err
+	if err := decode("record", format, recordFormat, body, into); err != nil {
+		return err
 	}
-	if r.Epoch != epoch {
-		return rotate.Record{}, fmt.Errorf("decode record of %s: its body has epoch %d and its row %d", r.Name, r.Epoch, epoch)
+	if into.Epoch != epoch {
+		return fmt.Errorf("decode record of %s: its body has epoch %d and its row %d", into.Name, into.Epoch, epoch)
 	}
-	return r, nil
-}
-
-func decodeRecord(format int, body []byte) (rotate.Record, error) {
-	var r rotate.Record
-	if err := decode("record", format, recordFormat, body, &r); err != nil {
-		return rotate.Record{}, err
-	}
-	return r, nil
+	return nil
 }
 
 func decodeEvent(format int, body []byte) (rotate.Event, error) {

@@ -248,7 +248,8 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(2, []byte(`{}`))
 	f.Add(1, []byte(`{"slots":[1]}`))
 	f.Fuzz(func(t *testing.T, format int, body []byte) {
-		r, err := decodeRecord(format, body)
+		var r rotate.Record
+		err := decode("record", format, recordFormat, body, &r)
 		if err == nil && format != recordFormat {
 			t.Errorf("format %d was read as %+v", format, r)
 		}

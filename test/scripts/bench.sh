@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs every benchmark, and last shows what is claimed of speed and size: measured, limit,
 # verdict. Fails where a limit is missed; on a machine with other work the limits of time
-# only warn. docs/performance.md has the numbers.
+# only warn. BENCH_CLAIMS_ONLY=1 leaves out the benchmarks of single packages.
+# docs/performance.md has the numbers.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
