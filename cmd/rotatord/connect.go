@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
@@ -70,6 +71,7 @@ func (c *cli) act(ctx context.Context, cmd rotate.Command, names ...rotate.Name)
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	cmd.By = daemon.Actor()
+	since := time.Now().Add(-time.Second) // the history has the daemon's clock, which is this machine's
 	results, err := s.Command(ctx, cmd, names...)
 	if err != nil {
 		return explain(err)
@@ -78,6 +80,9 @@ func (c *cli) act(ctx context.Context, cmd rotate.Command, names ...rotate.Name)
 		if results, err = c.carryOut(ctx, s, results); err != nil {
 			return err
 		}
+	}
+	if results, err = c.follow(ctx, s, cmd, since, results); err != nil {
+		return err
 	}
 	return c.report(cmd, results, len(names) == 0)
 }
@@ -136,7 +141,7 @@ func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult, all boo
 			failed++
 			c.say("%s %s failed: %s", cmd.Kind, r.Status.Name, r.Error)
 		case !c.json:
-			if err := c.print("%s: %s accepted; phase %s%s\n", r.Status.Name, cmd.Kind, r.Status.Phase, blockedText(r.Status)); err != nil {
+			if err := c.print("%s: %s\n", r.Status.Name, became(cmd.Kind, r.Status, time.Now())); err != nil {
 				return err
 			}
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,9 @@ func (c *cli) history(ctx context.Context, q daemon.HistoryQuery) (err error) {
 			what = string(e.Effect) + ": " + string(e.Result)
 		}
 		detail := e.Detail
+		if e.Sink != "" {
+			detail = strings.TrimSpace("sink " + e.Sink + " " + detail)
+		}
 		if e.Error != "" {
 			detail = e.Error
 		}

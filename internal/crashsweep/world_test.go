@@ -52,7 +52,6 @@ type world struct {
 	steps    []string
 	// lastNote keeps repeats out of steps.
 	lastNote string
-	skew     time.Duration
 }
 
 // newWorld makes one; dir is a scratch folder that is emptied first.

@@ -268,3 +268,24 @@ func TestOldSlotRegeneratedByAPersonInTheOverlap(t *testing.T) {
 		}
 	})
 }
+
+func TestCompromisedRightAfterARollback(t *testing.T) {
+	inWorld(t, func(w *world) {
+		rotateToOverlap(w)
+		w.order(rotate.Command{Kind: rotate.CommandRollback})
+		w.run(time.Minute, func(r rotate.AdvanceResult) bool { return r.Record.Hold != nil && r.Step == rotate.StepNone })
+		for _, k := range ours(w) {
+			w.check.excused[k.Secret] = true
+		}
+		old := w.emu.Keys()
+		w.order(rotate.Command{Kind: rotate.CommandCompromised})
+		w.run(5*time.Minute, func(r rotate.AdvanceResult) bool { return r.Record.Request == nil && r.Step == rotate.StepNone })
+		for _, k := range old {
+			if ok, _ := w.emu.KeyValid(k.Secret); ok && k.ItemID == string(w.cred.ID.Item) {
+				w.t.Errorf("key %s still works 5 minutes after it was declared compromised", rotate.NewSecret(k.Secret).Fingerprint())
+			}
+		}
+		w.order(rotate.Command{Kind: rotate.CommandResume})
+		w.wantRested()
+	})
+}

@@ -218,7 +218,7 @@ func TestDecideOverlap(t *testing.T) {
 		{"a look is asked for", func(in *In) { in.Mem.Look = true }, want{Step: StepSurvey, Blocked: ReasonNotDue}},
 		{"watch", watching, want{Blocked: ReasonWatch}},
 		{"dead, the previous key works: the way back", with(deadKey), want{Step: StepStart, Due: ReasonRestore, Slot: Slot2}},
-		{"dead, and held", with(deadKey, held), want{Blocked: ReasonOverlap}},
+		{"dead, and held", with(deadKey, held), want{Blocked: ReasonHeld, Due: ReasonDead}},
 		{"dead, the previous one refused", with(deadKey, func(in *In) { in.View.Old.Valid = false }), want{Step: StepStart, Due: ReasonDead, Slot: Slot1}},
 		{"critical in the overlap waits", func(in *In) {
 			setLive(in, func(k *KeyFacts) { k.Expires, k.LatestExpiry = t0().Add(2*day), t0().Add(2*day) })

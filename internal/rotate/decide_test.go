@@ -271,7 +271,7 @@ func TestDecideRequests(t *testing.T) {
 			want{Step: StepRetire, Slot: Slot2}},
 		{"both keys compromised", asks(Request{Kind: RequestCompromised, Fingerprints: []Fingerprint{liveKey().Fingerprint(), prevKey().Fingerprint()}}),
 			want{Step: StepStart, Due: ReasonCompromised, Slot: Slot2}},
-		{"served key compromised, the previous one in use", asks(Request{Kind: RequestCompromised, Fingerprints: live}), want{Blocked: ReasonOverlap}},
+		{"served key compromised, the previous one in use", asks(Request{Kind: RequestCompromised, Fingerprints: live}), want{Blocked: ReasonOverlap, Due: ReasonCompromised}},
 		{"rotate waits for the overlap", asks(Request{Kind: RequestRotate}), want{Blocked: ReasonOverlap}},
 	})
 }

@@ -184,7 +184,11 @@ type work struct {
 func (e *Engine) act(ctx context.Context, w *work) AdvanceResult {
 	w.began = time.Now()
 	if w.d.Step == StepNone {
-		w.wait(w.d.Next)
+		next := w.d.Next
+		if !next.IsZero() && !next.After(w.in.Now) {
+			next = w.in.Now.Add(w.c.Policy.ProbeEvery) // what it waits for is by the portal's clock, and that is behind
+		}
+		w.wait(next)
 	} else {
 		w.perform(ctx)
 	}

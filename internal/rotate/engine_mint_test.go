@@ -83,7 +83,7 @@ func TestMintOutcomes(t *testing.T) {
 				if r := g.record(); tt.lost > 0 && r.Slots[Slot2].Intent.Outcome != OutcomeUnknown || r.Live.Slot != Slot1 {
 					t.Fatalf("journalled %+v", r.Slots[Slot2])
 				}
-				if tt.fault.err.(*Error).Cause == CauseBadDate && g.record().Phase != PhaseDating {
+				if CauseOf(tt.fault.err) == CauseBadDate && g.record().Phase != PhaseDating {
 					t.Errorf("a refused date is not set again: phase %s", g.record().Phase)
 				}
 				g.until("another mint", func(AdvanceResult) bool { return g.portal.count("mint") == 2 })

@@ -354,7 +354,7 @@ func TestNewChecksItsOptions(t *testing.T) {
 		}
 	}
 	e, err := New(Options{Journal: &fakeJournal{}, Instance: "here"})
-	if err != nil || e.o.Elapsed() <= 0 || e.o.NewID(t0()) == "" || e.o.NewID(t0()) == e.o.NewID(t0()) {
+	if err != nil || e.o.Elapsed() <= 0 || len(e.o.NewID(t0())) != 26 {
 		t.Errorf("defaults: %v", err)
 	}
 }

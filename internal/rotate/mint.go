@@ -82,6 +82,7 @@ func (w *work) minted(slot Slot, m Minted) {
 		return
 	}
 	w.setIntent(slot, OutcomeDone)
+	w.s.sentAt[slot] = 0 // its outcome is known: nothing of it can still happen
 	k := KeyFacts{Slot: slot, Fingerprint: fp, Generation: w.rec.Rotation.Generation, MintedAt: w.in.Now}.seen(m.Expires)
 	w.s.minted, w.s.facts, w.s.privileges, w.s.provedAt = m.Key, k, w.wantedPrivileges(), 0
 	w.takeMinted()

@@ -4,15 +4,28 @@ import "time"
 
 // decideOverlap keeps both keys working until the previous one may go.
 func (in *In) decideOverlap() Decision {
-	r := &in.Record
 	if d, ok := in.decideRequest(); ok {
 		return d
 	}
-	if due, detail := in.pressing(); due != "" {
-		if d := in.decideStart(due, detail); d.Step != StepNone || d.Need != 0 {
-			return d
-		}
+	due, detail := in.pressing()
+	if due == "" {
+		return in.decideOverlapQuiet()
 	}
+	pressed := in.decideStart(due, detail)
+	if pressed.Step != StepNone || pressed.Need != 0 {
+		return pressed
+	}
+	d := in.decideOverlapQuiet()
+	if d.Step == StepNone && d.Need == 0 {
+		pressed.Next = earlier(d.Next, pressed.Next)
+		return pressed
+	}
+	return d
+}
+
+// decideOverlapQuiet is the overlap in which nothing is pressing.
+func (in *In) decideOverlapQuiet() Decision {
+	r := &in.Record
 	if d, ok := in.decideMark(); ok {
 		return d
 	}

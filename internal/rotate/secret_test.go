@@ -181,8 +181,8 @@ func TestNoFieldHoldsAKey(t *testing.T) {
 				walk(path+" key", typ.Key())
 				walk(path+" value", typ.Elem())
 			case reflect.Struct:
-				for i := range typ.NumField() {
-					walk(path+"."+typ.Field(i).Name, typ.Field(i).Type)
+				for f := range typ.Fields() {
+					walk(path+"."+f.Name, f.Type)
 				}
 			case reflect.Interface:
 				if typ != reflect.TypeFor[error]() {
