@@ -20,7 +20,7 @@ func TestEveryBugCanStillBePlanted(t *testing.T) {
 			t.Errorf("%s (%s): the text to change is in %s %d times, want once", m.rule, m.what, m.file, c)
 		}
 	}
-	for _, r := range strings.Fields("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15") {
+	for r := range strings.FieldsSeq("1 2 3 4 5 6 7 8 9 10 11 12 13 14 15") {
 		if !rules["rule "+r] {
 			t.Errorf("no bug is planted for rule %s", r)
 		}

@@ -7,9 +7,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,16 +25,16 @@ type mutant struct {
 }
 
 func main() {
-	if err := run(context.Background(), os.Args[1:]); err != nil {
+	if err := run(context.Background(), os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "mutants:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, only []string) error {
+func run(ctx context.Context, out io.Writer, only []string) error {
 	survived, n := 0, 0
 	for _, m := range mutants() {
-		if len(only) > 0 && !matches(m, only) {
+		if len(only) > 0 && !slices.Contains(only, m.rule) {
 			continue
 		}
 		n++
@@ -45,22 +47,13 @@ func run(ctx context.Context, only []string) error {
 			verdict = "SURVIVED"
 			survived++
 		}
-		fmt.Printf("%-12s %-72s %s (%s)\n", m.rule, m.what, verdict, took.Round(time.Second))
+		_, _ = fmt.Fprintf(out, "%-12s %-72s %s (%s)\n", m.rule, m.what, verdict, took.Round(time.Second))
 	}
-	fmt.Printf("mutants: %d, survived: %d\n", n, survived)
+	_, _ = fmt.Fprintf(out, "mutants: %d, survived: %d\n", n, survived)
 	if survived > 0 {
 		return fmt.Errorf("%d planted bugs were not noticed", survived)
 	}
 	return nil
-}
-
-func matches(m mutant, only []string) bool {
-	for _, o := range only {
-		if m.rule == o {
-			return true
-		}
-	}
-	return false
 }
 
 // try builds with the bug and runs the tests until one fails.
