@@ -165,8 +165,9 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		f.Portals = append(f.Portals, daemon.Portal{ID: id, Workers: a.cfg.Workers, SurveyAt: survey,
 			Survey: func(ctx context.Context) ([]daemon.Seen, error) { return seen(id, client.Listings(ctx)) }})
 	}
+	calendars := config.NewCalendars()
 	for _, cr := range a.cfg.Credentials {
-		m, err := a.newCredential(cr)
+		m, err := a.newCredential(cr, calendars)
 		if err != nil {
 			return nil, fmt.Errorf("credential %s: %w", cr.Name, err)
 		}
@@ -252,9 +253,16 @@ func seen(id rotate.PortalID, listings iter.Seq2[portal.Listing, error]) ([]daem
 	return out, nil
 }
 
-func (a *adapters) newCredential(cr *config.Credential) (daemon.Managed, error) {
+func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calendars) (daemon.Managed, error) {
 	c := &rotate.Credential{Name: rotate.Name(cr.Name), ID: rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)},
 		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Hold: cr.Hold, Portal: a.portals[cr.Portal]}
+	cal, err := calendars.Of(cr)
+	if err != nil {
+		return daemon.Managed{}, err
+	}
+	if cal != nil {
+		c.Policy.Calendar = cal
+	}
 	for _, t := range cr.Targets() {
 		s, err := a.newSink(t)
 		if err != nil {

@@ -22,6 +22,7 @@ func (k *checker) run() {
 	k.vault()
 	k.sinks()
 	k.credentials()
+	k.calendars()
 	k.schedule()
 	k.daemon()
 }
@@ -212,16 +213,20 @@ func (k *checker) schedule() {
 	}
 	for _, line := range []struct{ key, spec string }{{"tick", s.Tick}, {"survey", s.Survey}} {
 		if _, err := ParseSchedule(line.spec, s.TimeZone); err != nil {
-			cure := "write minute, hour, day, month, weekday, as in */5 * * * *, or @every 5m"
-			switch {
-			case errors.Is(err, ErrCronZone):
-				cure = "write minute, hour, day, month, weekday here, and the zone to schedules.time_zone"
-			case errors.Is(err, ErrCronNever):
-				cure = "write a day that the month has"
-			}
-			k.bad("schedules."+line.key, cure, "%v", err)
+			k.bad("schedules."+line.key, cronCure(err, "*/5 * * * *, or @every 5m", "schedules.time_zone"), "%v", err)
 		}
 	}
+}
+
+// cronCure of an error of ParseSchedule.
+func cronCure(err error, example, zoneKey string) string {
+	switch {
+	case errors.Is(err, ErrCronZone):
+		return "write minute, hour, day, month, weekday here, and the zone to " + zoneKey
+	case errors.Is(err, ErrCronNever):
+		return "write a day that the month has"
+	}
+	return "write minute, hour, day, month, weekday, as in " + example
 }
 
 // daemon checks the sections about the daemon itself.

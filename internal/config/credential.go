@@ -18,6 +18,10 @@ type Defaults struct {
 	Mode        string   `yaml:"mode,omitempty" jsonschema:"enum=watch,enum=rotate" doc:"Mode of credentials that state none."`
 	Adopt       string   `yaml:"adopt,omitempty" jsonschema:"enum=manual,enum=auto" doc:"Adoption of credentials that state none."`
 	Policy      Policy   `yaml:"policy,omitempty" doc:"Policy, key by key, of credentials that leave a key out."`
+	Windows     []Window `yaml:"windows,omitempty" doc:"Windows of credentials that state none."`
+	Freezes     []Freeze `yaml:"freezes,omitempty" doc:"Freezes of credentials that state none."`
+	FreezeFile  Path     `yaml:"freeze_file,omitempty" doc:"Freeze file of credentials that name none."`
+	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Time zone of credentials that name none."`
 }
 
 // Credential is one portal item of API key credentials.
@@ -36,6 +40,10 @@ type Credential struct {
 	Spare       string   `yaml:"spare,omitempty" jsonschema:"enum=expendable" doc:"expendable: the spare slot may be minted into whoever uses the key in it."`
 	Referrer    string   `yaml:"referrer,omitempty" doc:"Referer header of probes, where the credential is limited to referrers. The first of its own if left out."`
 	Probe       Probe    `yaml:"probe,omitempty" doc:"Addresses that must answer the same to the old and the new key."`
+	Windows     []Window `yaml:"windows,omitempty" doc:"When a rotation may start and an old key be retired. Always if left out; [] means the same where defaults have windows."`
+	Freezes     []Freeze `yaml:"freezes,omitempty" doc:"When it may not, whatever the windows say. They replace those of defaults."`
+	FreezeFile  Path     `yaml:"freeze_file,omitempty" doc:"iCalendar file (.ics) whose events are freezes too. Read at the start and at each reload."`
+	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Zone of windows, dates of freezes and times without a zone in freeze_file, as in Europe/Berlin. schedules.time_zone if left out."`
 
 	targets []Target
 }
@@ -121,6 +129,7 @@ func (c *Config) inherit() {
 		if cr.Sinks == nil {
 			cr.Sinks = slices.Clone(d.Sinks)
 		}
+		cr.inheritCalendar(d)
 		own, from := reflect.ValueOf(&cr.Policy).Elem(), reflect.ValueOf(d.Policy)
 		for i := range own.NumField() {
 			if own.Field(i).IsNil() {
@@ -132,6 +141,11 @@ func (c *Config) inherit() {
 
 // fillStores sets defaults that depend on other keys.
 func (c *Config) fillStores() {
+	for _, cr := range c.Credentials {
+		if cr.TimeZone == "" && cr.hasCalendar() {
+			cr.TimeZone = c.Schedules.TimeZone
+		}
+	}
 	for name, p := range c.Portals {
 		if p.IdentityStore.Vault == nil && p.IdentityStore.File == "" && c.State.Dir != "" {
 			p.IdentityStore.File = Path(filepath.Join(string(c.State.Dir), "identities", name+".json"))

@@ -8,15 +8,17 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
+	"time"
 )
 
 // CheckFiles looks at the files that the configuration points to, as the user that
 // runs it: secrets must be there, readable, not readable by everybody, and belong to
 // this user or root. What only the service sees (systemd credentials, its
-// environment) gives warnings.
-func (c *Config) CheckFiles() []Problem { return c.checkFiles(os.Geteuid()) }
+// environment) gives warnings. With the freezes that are in files it also knows when
+// keys may rotate, and that each has its chance from now on.
+func (c *Config) CheckFiles() []Problem { return c.checkFiles(os.Geteuid(), time.Now()) }
 
-func (c *Config) checkFiles(uid int) []Problem {
+func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 	d := newDocument(c.doc.name, c.doc.src)
 	d.root, d.hide, d.places = c.doc.root, c.doc.hide, c.doc.places
 	f := &fileChecker{checker: checker{document: d, c: c}, uid: uid, seen: map[string]bool{}}
@@ -39,6 +41,7 @@ func (c *Config) checkFiles(uid int) []Problem {
 	if h := c.Heartbeat; h != nil {
 		f.secret("heartbeat.url", h.URL)
 	}
+	f.calendars(now)
 	return d.sorted()
 }
 

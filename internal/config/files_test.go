@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCheckFiles(t *testing.T) {
@@ -64,10 +65,10 @@ func TestCheckFilesOwner(t *testing.T) {
 		}
 	}
 	c := minimal(t, "/etc/rotatord/secrets/main", secret, "    token_file: /run/vault/token", "    kubernetes: {role: r, jwt_file: "+token+"}")
-	if ps := c.checkFiles(owner); len(ps) != 0 {
+	if ps := c.checkFiles(owner, time.Now()); len(ps) != 0 {
 		t.Errorf("its owner sees %v", ps)
 	}
-	ps := c.checkFiles(owner + 1)
+	ps := c.checkFiles(owner+1, time.Now())
 	if len(ps) != 1 || ps[0].Path != "portals.main.identity.password" || !strings.Contains(ps[0].Message, fmt.Sprintf("belongs to another user (uid %d)", owner)) {
 		t.Errorf("problems %v", ps)
 	}

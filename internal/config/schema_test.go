@@ -267,6 +267,8 @@ func valueWords(typ reflect.Type, f field) (words string, inner reflect.Type, su
 		return "name", nil, ""
 	case reflect.TypeFor[ItemID]():
 		return "32 hex digits", nil, ""
+	case reflect.TypeFor[When]():
+		return "date or time", nil, ""
 	}
 	if len(f.enum) > 0 {
 		return "`" + strings.Join(f.enum, "`, `") + "`", nil, ""

@@ -36,7 +36,8 @@ var layers = map[string][]string{
 	"internal/metrics":           {"internal/rotate", "internal/metrics"},
 	"internal/web":               {"internal/rotate", "internal/web"},
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
-	"internal/config":            {"internal/rotate", "internal/credspec", "internal/config"},
+	"internal/calendar":          {"internal/rotate", "internal/calendar"},
+	"internal/config":            {"internal/rotate", "internal/calendar", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
 	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
 	"internal/bench":             {"internal"}, // tests only: what docs/performance.md claims
