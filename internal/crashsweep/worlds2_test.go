@@ -154,6 +154,10 @@ func TestACompromisedKeyDiesAtOnceAndOverridesAHold(t *testing.T) {
 		if r := w.record(); r.Request != nil {
 			w.t.Errorf("the request is not spent: %+v", r.Request)
 		}
+		// The sink says so too, for a journal that is lost right now.
+		if m := w.sinks[0].Served().Meta; m.RetireAt.After(time.Now()) {
+			w.t.Errorf("the sink says that the leaked key may be used until %s", m.RetireAt)
+		}
 		w.wantMints(2)
 	})
 }
