@@ -64,10 +64,13 @@ func (c *checker) effect(e portaltest.Event) {
 			if k.ItemID != e.ItemID || k.Slot != e.Slot || k.Tail != e.KeyTail || k.Ended.IsZero() || !c.slots[k.Secret].Ended.IsZero() {
 				continue
 			}
+			if now := c.w.emu.Now(); !k.Expires.IsZero() && !now.Before(k.Expires) {
+				continue // dead by its date before
+			}
 			if by := c.servedBy(k.Secret); by != "" && !c.excused[k.Secret] {
 				c.fail("invariant 2: %s of slot %d while sink %s serves its key (late: %v)", e.Why, e.Slot, by, e.Late)
 			}
-			if k.OutOfBand && k.Valid(time.Now()) && !c.excused[k.Secret] {
+			if before := c.slots[k.Secret]; k.OutOfBand && before.Valid(c.w.emu.Now()) && !c.excused[k.Secret] {
 				c.fail("invariant 2: %s of a key that somebody unknown made in slot %d", e.Why, e.Slot)
 			}
 		}

@@ -81,6 +81,12 @@ func (f fault) costsMint() bool {
 func (w *world) strike(c call) faultKind {
 	n := len(w.trace)
 	w.trace = append(w.trace, c)
+	if w.next != nil {
+		if k := w.next(c); k != none {
+			w.note("FAULT %s: %s", c, k)
+			return k
+		}
+	}
 	for _, f := range w.faults {
 		if f.at == n {
 			w.struck++

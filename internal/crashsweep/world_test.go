@@ -46,6 +46,8 @@ type world struct {
 	trace  []call // every call so far that a fault could strike
 	faults []fault
 	struck int // faults that happened
+	// next, if set, is asked for each call's fault before faults is.
+	next func(call) faultKind
 	// advances of the whole run: one that never comes to rest must not run for ever.
 	advances int
 	check    *checker

@@ -1,0 +1,288 @@
+package crashsweep
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"rotatord/internal/portal/portaltest"
+	"rotatord/internal/rotate"
+	"rotatord/internal/rotate/rotatetest"
+)
+
+// deed is one thing that time, a person or a fault does. Its numbers are read by
+// the deed's kind; every combination means something, so that shrinking is free.
+type deed struct {
+	What string
+	N    int           // a slot, a sink, a version, a value: by kind
+	For  time.Duration // how long the driver runs after it
+}
+
+func (d deed) String() string { return fmt.Sprintf("{%q, %d, %s}", d.What, d.N, d.For) }
+
+// randomWorld is a world in which anything happens.
+type randomWorld struct {
+	*world
+	pending []pendingFault
+	moved   time.Duration // of the portal's clock
+	backup  bool          // a journal backup is there
+	aborted int           // rotations that the engine gave up
+	lagging bool          // a later sink stays behind a dead key
+	// seen is every entry that a sink ever served: a person can put one back.
+	seen []rotate.Entry
+}
+
+// pendingFault strikes the call after skip more of those that it can break.
+type pendingFault struct {
+	kind faultKind
+	skip int
+}
+
+// deeds maps each kind to what it does.
+func deeds() map[string]func(w *randomWorld, n int) {
+	m := map[string]func(w *randomWorld, n int){
+		"wait":             func(*randomWorld, int) {},
+		"look":             func(w *randomWorld, _ int) { w.look() },
+		"restart":          func(w *randomWorld, _ int) { w.boot("one") },
+		"journal deleted":  func(w *randomWorld, _ int) { w.loseJournal() },
+		"journal backup":   (*randomWorld).backUp,
+		"journal restored": (*randomWorld).restoreJournal,
+		"sink restored":    (*randomWorld).restoreSink,
+		"sink deleted":     func(w *randomWorld, n int) { w.sinks[n%2].Delete() },
+		"sink vanished":    func(w *randomWorld, n int) { w.sinks[n%2].Vanish() },
+		"sink overwritten": func(w *randomWorld, n int) {
+			s := w.sinks[n%2]
+			s.Overwrite(rotate.NewSecret("somebody's own value"), s.Served().Meta)
+		},
+		"sink put right": func(w *randomWorld, n int) { w.putRight(w.sinks[n%2]) },
+		"sink down": func(w *randomWorld, n int) {
+			w.sinks[n%2].SetFaults(func(rotatetest.SinkOp) rotatetest.SinkFault {
+				return rotatetest.SinkFault{Kind: rotatetest.SinkFailBefore}
+			})
+		},
+		"sinks up":           func(w *randomWorld, _ int) { w.hook() },
+		"person revokes":     func(w *randomWorld, n int) { w.byHand(w.emu.RevokeOutOfBand(w.item(), 1+n%2)) },
+		"person regenerates": (*randomWorld).regenerateByHand,
+		"person edits date":  (*randomWorld).editDate,
+		"person edits rights": func(w *randomWorld, _ int) {
+			w.byHand(w.emu.EditAppOutOfBand(w.item(), nil, []string{"premium:user:basemaps"}))
+		},
+		"switch": func(w *randomWorld, n int) {
+			all := settings()
+			s := all[n%len(all)]
+			w.note("switch %s=%s", s.name, s.value)
+			w.byHand(w.emu.SetSwitch(s.name, s.value))
+		},
+		"switches back": func(w *randomWorld, _ int) { w.switchesBack() },
+		"clock": func(w *randomWorld, n int) {
+			w.moveClock([]time.Duration{10 * time.Minute, 5 * time.Hour, -5 * time.Hour, 2 * day}[n%4])
+		},
+		"clock right": func(w *randomWorld, _ int) { w.moveClock(-w.moved) },
+		"watch":       func(w *randomWorld, _ int) { w.cred.Mode = rotate.ModeWatch },
+		"watch off":   func(w *randomWorld, _ int) { w.cred.Mode = rotate.ModeRotate },
+		"until due":   func(w *randomWorld, _ int) { w.drive(max(w.untilDue(), 0)) },
+	}
+	for _, k := range commandKinds() {
+		m[string(k)] = func(w *randomWorld, n int) { w.command(k, n) }
+	}
+	for _, k := range []faultKind{failBefore, failAfter, loseReply, lateOne, lateFour, lateTime, dieBefore, dieAfter, stale, tooMany, lie} {
+		m["fault "+string(k)] = func(w *randomWorld, n int) { w.pending = append(w.pending, pendingFault{k, n % 12}) }
+	}
+	return m
+}
+
+func commandKinds() []rotate.CommandKind {
+	return []rotate.CommandKind{rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandHold, rotate.CommandResume,
+		rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt, rotate.CommandConfirm, rotate.CommandCancel}
+}
+
+// anyDeeds draws a short life. Waits are of every size that a phase has.
+func anyDeeds(rt *rapid.T) []deed {
+	var kinds []string
+	for k := range deeds() {
+		kinds = append(kinds, k)
+	}
+	slices.Sort(kinds)
+	kinds = append([]string{"wait"}, append(kinds, "rotate", "rotate", "until due", "until due")...)
+	times := []time.Duration{0, 0, time.Second, time.Minute, 5 * time.Minute, time.Hour, day, 4 * day, 10 * day, 35 * day}
+	one := rapid.Custom(func(rt *rapid.T) deed {
+		return deed{rapid.SampledFrom(kinds).Draw(rt, "what"), rapid.IntRange(0, 63).Draw(rt, "n"), rapid.SampledFrom(times).Draw(rt, "for")}
+	})
+	return rapid.SliceOfN(one, 1, 14).Draw(rt, "deeds")
+}
+
+// TestRandomLife drives random deeds of people, time and faults against the real
+// engine. After each the invariants hold; when all is undone, it comes to rest and
+// rotates once more. ROTATORD_RANDOM=N runs N lives from a new seed; without it 30
+// lives of a fixed one are run.
+func TestRandomLife(t *testing.T) {
+	checks, seed := os.Getenv("ROTATORD_RANDOM"), "0"
+	if checks == "" {
+		checks, seed = "30", "1"
+	}
+	for name, value := range map[string]string{"rapid.checks": checks, "rapid.seed": seed} {
+		f := flag.Lookup(name)
+		before := f.Value.String()
+		if before != f.DefValue {
+			continue // asked for on the command line
+		}
+		if err := f.Value.Set(value); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Value.Set(before) })
+	}
+	dir := scratch(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		life := anyDeeds(rt)
+		problems, steps := live(t, dir, life)
+		if len(problems) > 0 {
+			rt.Fatalf("%s\nlife: %v\nsteps:\n%s", strings.Join(problems, "\n"), life, strings.Join(steps[max(len(steps)-80, 0):], "\n"))
+		}
+	})
+}
+
+// known tells that a life ran into a known fault of the engine, which ends it:
+// where the first sink's secret is gone and its key is dead, a restore is begun and
+// aborted for ever (repairVanished, decideRepublish); and where the served key is
+// dead, a later sink that lags is never copied and stops the mint (decideRepair,
+// startDrift).
+func (w *randomWorld) known() bool { return w.aborted >= 20 || w.lagging }
+
+func (w *randomWorld) over() bool { return len(w.check.problems) > 0 || w.known() }
+
+// live plays one life in fake time.
+func live(t *testing.T, dir string, life []deed) (problems, steps []string) {
+	t.Helper()
+	_ = os.Remove(filepath.Join(dir, "backup.db"))
+	synctest.Test(t, func(t *testing.T) {
+		w := &randomWorld{world: newWorld(t, dir, nil, nil)}
+		defer w.close()
+		settled(w.world)
+		w.steps = nil
+		w.next = w.strikePending
+		all := deeds()
+		for _, d := range life {
+			w.note("DEED %s", d)
+			w.settleExcuses()
+			all[d.What](w, d.N)
+			w.settleExcuses()
+			w.drive(d.For)
+			if w.over() {
+				break
+			}
+		}
+		if !w.over() {
+			w.finish()
+		}
+		problems, steps = w.check.problems, w.steps
+		if w.known() {
+			problems = nil
+		}
+	})
+	return problems, steps
+}
+
+// drive lets the driver run for d, to the second.
+func (w *randomWorld) drive(d time.Duration) {
+	w.driveUntil(d, func(rotate.AdvanceResult) bool { return false })
+}
+
+// driveUntil is run, but never longer than d; the invariants are looked at after it
+// even where d is none.
+func (w *randomWorld) driveUntil(d time.Duration, stop func(rotate.AdvanceResult) bool) bool {
+	end := time.Now().Add(d)
+	calls := 0
+	for spins := 0; time.Now().Before(end) && !w.over(); {
+		if calls++; calls > 3000 {
+			w.check.fail("more than 3000 calls of Advance in %s", d)
+		}
+		res := w.advance()
+		w.check.now("advance")
+		w.remember()
+		if res.Step == rotate.StepAbort {
+			w.aborted++
+		}
+		if stop(res) {
+			return true
+		}
+		wait := min(max(time.Until(res.Next), 0), day, time.Until(end))
+		if spins++; wait > 0 {
+			spins = 0
+			pause(wait)
+		} else if spins > 400 {
+			w.check.fail("the engine spins: 400 calls of Advance at once")
+		}
+	}
+	w.remember()
+	w.check.now("a deed")
+	return false
+}
+
+// remember what the sinks show, for the person who puts it back.
+func (w *randomWorld) remember() {
+	for _, s := range w.sinks {
+		e := s.Served()
+		if e.Key.IsZero() || e.Meta == nil || e.Key.Fingerprint() != e.Meta.Key.Fingerprint {
+			continue
+		}
+		w.seen = slices.DeleteFunc(w.seen, func(o rotate.Entry) bool { return o.Key.Fingerprint() == e.Key.Fingerprint() })
+		w.seen = append(w.seen, e)
+	}
+}
+
+// settleExcuses forgives what is over already or allowed by a person's word: a key
+// that is dead cannot be killed, and a slot that a person gave away may be used.
+func (w *randomWorld) settleExcuses() {
+	r := w.record()
+	for _, k := range w.emu.Keys() {
+		over := !k.Ended.IsZero() && !k.Ended.After(w.emu.Now())
+		taken := k.OutOfBand && k.Slot > 0 && r.Slots[k.Slot].Taken && k.ItemID == w.item()
+		if over || taken {
+			w.check.excused[k.Secret] = true
+		}
+	}
+}
+
+// strikePending is the world's fault for one call.
+func (w *randomWorld) strikePending(c call) faultKind {
+	for i := range w.pending {
+		p := &w.pending[i]
+		if !slices.Contains(c.kind.kinds(), p.kind) {
+			continue
+		}
+		if p.skip > 0 {
+			p.skip--
+			continue
+		}
+		kind := p.kind
+		w.pending = slices.Delete(w.pending, i, i+1)
+		if c.kind == callEffect && (kind == lateOne || kind == lateFour) {
+			kind = lateTime // counted in requests it could outlive the effect horizon
+		}
+		return kind
+	}
+	return none
+}
+
+func (w *randomWorld) item() string { return string(w.cred.ID.Item) }
+
+// byHand fails the test if the world itself refused a person.
+func (w *randomWorld) byHand(err error) {
+	if err != nil {
+		w.check.fail("the world: %v", err)
+	}
+}
+
+func (w *randomWorld) keysIn(slot rotate.Slot) []portaltest.KeyInfo {
+	return slices.DeleteFunc(w.emu.Keys(), func(k portaltest.KeyInfo) bool {
+		return k.ItemID != w.item() || k.Slot != int(slot) || !k.Ended.IsZero()
+	})
+}
