@@ -27,7 +27,7 @@ func (c *cli) once(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	if err := c.checkFiles(a.cfg); err != nil {
+	if err := c.checkFiles(a.cfg, starting); err != nil {
 		return err
 	}
 	fleet := *a.adapters.fleet

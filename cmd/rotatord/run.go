@@ -39,7 +39,7 @@ func (c *cli) runDaemon(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, a.Close()) }()
-	if err := c.checkFiles(a.cfg); err != nil {
+	if err := c.checkFiles(a.cfg, starting); err != nil {
 		return err
 	}
 	p, err := newProcess(ctx, c, a, people)
@@ -49,11 +49,20 @@ func (c *cli) runDaemon(ctx context.Context) (err error) {
 	return p.run(ctx)
 }
 
+// moment at which files are looked at. A start is never refused for what a
+// calendar will do some day: nobody would look after the keys then.
+type moment int
+
+const (
+	starting moment = iota
+	reloading
+)
+
 // checkFiles refuses a config whose files cannot be used, and mentions what may be wrong.
-func (c *cli) checkFiles(cfg *config.Config) error {
+func (c *cli) checkFiles(cfg *config.Config, when moment) error {
 	var bad config.Problems
 	for _, p := range cfg.CheckFiles() {
-		if p.Warning {
+		if p.Warning || (p.Foreseen && when == starting) {
 			c.say("%s", p.Text())
 			continue
 		}
@@ -155,7 +164,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := c.checkFiles(cfg); err != nil {
+		if err := c.checkFiles(cfg, reloading); err != nil {
 			return nil, err
 		}
 		next, err := newAdapters(cfg, p.app.log, p.app.metrics)

@@ -156,4 +156,5 @@ func (f *fileChecker) chance(cr *Credential, cal *calendar.Calendar, at string, 
 	f.bad(place, "open a window more often, shorten the freeze, or renew earlier",
 		"%s would be closed from %s to %s, longer than renew_before less critical_before (%s): a key that is due then has no chance",
 		cr.Name, closed.from.In(loc).Format(time.RFC3339), closed.to.In(loc).Format(time.RFC3339), Duration(room))
+	f.problems[len(f.problems)-1].Foreseen = true
 }

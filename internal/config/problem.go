@@ -18,6 +18,8 @@ type Problem struct {
 	Excerpt string `json:"excerpt,omitempty"` // three lines and a caret, secrets hidden
 	// Warning: it may be right where the daemon runs, but cannot be seen from here.
 	Warning bool `json:"warning,omitempty"`
+	// Foreseen: it will do harm some day, and refusing to start today would do more.
+	Foreseen bool `json:"foreseen,omitempty"`
 }
 
 // Error is the problem in one line: file:line:col: path: message.

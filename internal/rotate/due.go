@@ -145,7 +145,11 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 	}
 	if p.Calendar != nil {
 		if why, opens := p.Calendar.Closed(in.Now); why != "" {
-			return why, opens, "opens " + stamp(opens)
+			until := opens
+			if e := r.Live.Expires; !e.IsZero() { // critical_before overrides it by then
+				until = earlier(e.Add(-p.CriticalBefore-min(r.Offset, 0)), opens)
+			}
+			return why, until, "opens " + stamp(opens)
 		}
 	}
 	if due == ReasonRequested {

@@ -235,6 +235,11 @@ func (in *In) decideOrphan() (Decision, bool) {
 	if p.OrphanDelay <= 0 || in.Mode != ModeRotate || in.hold() != nil || r.Quarantine != nil || in.Now.Before(r.RetryAt) {
 		return Decision{}, false
 	}
+	if c := p.Calendar; c != nil {
+		if why, _ := c.Closed(in.Now); why != "" {
+			return Decision{}, false
+		}
+	}
 	for _, s := range Slots() {
 		st := &r.Slots[s]
 		if st.Use != UseOwn && (st.Use != UsePrevious || r.Previous.Slot == s) || !st.Active || in.Now.Before(st.Since.Add(p.OrphanDelay)) {

@@ -91,7 +91,8 @@ func (in *In) decideRetire() Decision {
 	if in.Now.Before(r.RetryAt) {
 		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
 	}
-	if !rushed {
+	ended := !r.Previous.LatestExpiry.IsZero() && in.Portal.After(r.Previous.LatestExpiry)
+	if !rushed && !ended {
 		if h := in.hold(); h != nil {
 			return wait(ReasonHeld, earlier(later, h.Until), "held by "+h.By+": "+h.Reason)
 		}
