@@ -121,7 +121,7 @@ func TestCheckFilesOfCalendars(t *testing.T) {
 			if !strings.HasPrefix(got, row.want) || ps[0].Warning || ps[0].Cure == "" || ps[0].Line == 0 {
 				t.Errorf("problem %+v\nwant %s", ps[0], row.want)
 			}
-			if foreseen := strings.Contains(row.want, "has no chance"); ps[0].Foreseen != foreseen {
+			if foreseen := strings.Contains(ps[0].Message, "has no chance"); ps[0].Foreseen != foreseen {
 				t.Errorf("foreseen is %v, want %v", ps[0].Foreseen, foreseen)
 			}
 		})

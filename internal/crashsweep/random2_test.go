@@ -128,9 +128,6 @@ func (w *randomWorld) command(kind rotate.CommandKind, n int) {
 	case rotate.CommandRegenerate, rotate.CommandInvalidate:
 		cmd.Slot = spare
 	case rotate.CommandAdopt:
-		if w.sinks[0].Served().Key.IsZero() {
-			return // known: adopting an empty first sink forgets the generation that a later one has (adoption)
-		}
 		if n%3 == 0 {
 			cmd.Slot = spare
 		}
@@ -258,8 +255,6 @@ func (w *randomWorld) person(d int) {
 		w.command(rotate.CommandAdopt, 0)
 	case d < 2:
 		// What heals by itself does so within two days.
-	case r.Drift == rotate.DriftSinksDiffer && !r.DeadAt.IsZero():
-		w.lagging = true
 	case r.Drift == rotate.DriftSinksDiffer:
 		// A later sink that lags is copied from the first one without a person.
 		w.check.fail("a later sink still lags: %s", w.state())

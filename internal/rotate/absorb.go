@@ -93,6 +93,7 @@ func (a *absorber) proof() {
 		return
 	}
 	if fp := v.first().Key.Fingerprint(); fp == "" || fp != a.r.Live.Fingerprint {
+		a.goneEverywhere()
 		return
 	}
 	if v.Proof.Valid {
@@ -138,6 +139,18 @@ func (a *absorber) old() {
 		return
 	}
 	a.r.OldRefusals = addRefusal(a.r.OldRefusals, a.in.Now)
+}
+
+// goneEverywhere: the secret vanished for good and its key's flag is false, so that
+// there is nothing to probe and nothing that works.
+func (a *absorber) goneEverywhere() {
+	v := &a.in.View
+	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || a.r.Drift != DriftSinkEmpty || a.in.show(v.first()) != showsVanished ||
+		v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] {
+		return
+	}
+	a.r.DeadAt = a.in.Now
+	a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(true, false)})
 }
 
 func deathSentence(flagFalse, pastDate bool) string {
@@ -202,18 +215,20 @@ func (a *absorber) drift() {
 	a.setDrift(d, why)
 }
 
-// committedDrift: while the later sinks are written only the first one can drift.
+// committedDrift: while the later sinks are written they may lag, and no more.
 func (a *absorber) committedDrift() {
 	if !a.r.Rotation.Committed || a.in.View.err(NeedSinks) != nil {
 		return
 	}
-	switch sh := a.in.show(a.in.View.first()); sh {
-	case showsVanished, showsPrevious:
-		a.setDrift(driftOf(sh), "the first sink lost the key that it held")
-	case showsLive:
-		a.setDrift(DriftNone, "")
-	case showsNew, showsNever, showsAhead, showsForeign, showsOtherItem, showsNewFormat:
+	for i, s := range a.in.View.Sinks {
+		sh := a.in.show(s.Entry)
+		if s.Err != nil || sh == showsLive || i > 0 && a.in.lags(s.Entry) {
+			continue
+		}
+		a.setDrift(driftOf(sh), "sink "+s.Name+" shows "+orNothing(s.Entry.Key.Fingerprint())+" ("+string(sh)+")")
+		return
 	}
+	a.setDrift(DriftNone, "")
 }
 
 func (a *absorber) setDrift(d Drift, why string) {

@@ -15,7 +15,7 @@ func (w *work) adopt(ctx context.Context) {
 	w.rec.ClientID = w.in.View.App.ClientID
 	if m := e.Meta; m != nil && m.Key.Fingerprint == w.d.Key.Fingerprint && m.Previous.Fingerprint != "" && m.Previous.Slot != w.d.Key.Slot && w.in.View.App.Active[m.Previous.Slot] {
 		w.rec.Previous, w.rec.Phase = m.Previous, PhaseOverlap
-		w.rec.RetireAt = later(m.RetireAt, w.in.Portal.Add(w.c.Policy.Overlap))
+		w.rec.RetireAt = later(m.RetireAt, w.in.latest().Add(w.c.Policy.Overlap))
 		w.rec.Slots[m.Previous.Slot] = w.slot(m.Previous.Slot, UsePrevious, m.Previous)
 	}
 	w.rec.TopGeneration = w.top()
@@ -60,6 +60,9 @@ func (w *work) adopted() {
 	}
 	r.Drift, r.DriftSince, r.DriftDetail = DriftNone, time.Time{}, ""
 	r.DeadAt, r.Refusals, r.SurveyedAt = time.Time{}, nil, w.in.Now
+	if r.Live.Fingerprint != "" && !w.in.View.Proof.Valid {
+		r.SurveyedAt = time.Time{} // it was refused just now: look again at once
+	}
 	w.s.look = false
 	w.event(Event{Kind: EventAdopted, Slot: r.Live.Slot, Fingerprint: r.Live.Fingerprint, Generation: r.Live.Generation,
 		Expires: r.Live.Expires, Actor: actor, Detail: w.d.Detail})
@@ -84,7 +87,7 @@ func (w *work) rebuild() {
 	}
 	if p := m.Previous; p.Slot.Valid() && p.Slot != m.Key.Slot {
 		r.Slots[p.Slot].Use, r.Slots[p.Slot].Key = UsePrevious, p
-		r.Phase, r.RetireAt = PhaseOverlap, later(m.RetireAt, w.in.Portal.Add(w.c.Policy.Overlap))
+		r.Phase, r.RetireAt = PhaseOverlap, later(m.RetireAt, w.in.latest().Add(w.c.Policy.Overlap))
 	} else {
 		r.Previous = KeyFacts{}
 	}

@@ -90,7 +90,7 @@ func TestDecideDating(t *testing.T) {
 		}, working(want{Step: StepDate, Slot: Slot2})},
 		{"an unknown outcome", func(in *In) { in.Mem.InFlight[Slot2] = true }, working(want{Blocked: ReasonHorizon})},
 		{"our own lost key", with(sent(time.Hour, OutcomeFailed), func(in *In) { in.View.App.Active[Slot2] = true }), working(want{Step: StepDate, Slot: Slot2})},
-		{"somebody unknown, after our mint", with(occupiedTarget, minted, func(in *In) { in.Record.Slots[Slot2].Use = UseLive }), working(want{Blocked: ReasonOccupied})},
+		{"somebody unknown, after our mint", with(occupiedTarget, minted, func(in *In) { in.Record.Slots[Slot2].Use = UseLive }), working(want{Step: StepAbort, Blocked: ReasonOccupied})},
 	})
 }
 

@@ -238,10 +238,13 @@ func (w *work) abort() {
 	if r.Previous.Fingerprint != "" {
 		r.Phase = PhaseOverlap
 		if r.RetireAt.IsZero() {
-			r.RetireAt = w.in.Portal.Add(w.c.Policy.Overlap)
+			r.RetireAt = w.in.latest().Add(w.c.Policy.Overlap)
 		}
 	}
-	r.RetryAt = w.in.Now.Add(w.c.Policy.RetryBase)
+	if w.d.Blocked == ReasonDrift {
+		r.Attempts++ // what sends one rotation after the other back is a failure too
+	}
+	r.RetryAt = w.in.Now.Add(backoff(w.c.Name, max(r.Attempts, 1), w.c.Policy.RetryBase, w.c.Policy.RetryMax))
 	w.wait(r.RetryAt)
 }
 

@@ -157,6 +157,11 @@ func (in *In) adoption() Decision {
 		if e.Ever && (e.Meta == nil || e.Meta.Key.Fingerprint != "") {
 			return refuse(ReasonDrift, "the first sink's secret was deleted; undelete it or write the key in use")
 		}
+		for i, s := range v.Sinks {
+			if other := s.Entry.Key.Fingerprint(); i > 0 && other.Slot() != NoSlot && other.ClientTail() == tailOf(v.App.ClientID) {
+				return refuse(ReasonDrift, "the first sink has no key, and sink "+s.Name+" serves "+string(other)+": write it into the first sink")
+			}
+		}
 		for _, s := range Slots() {
 			if v.App.Active[s] && take == NoSlot {
 				return refuse(ReasonOccupied, fmt.Sprintf("slot %s holds a key that no sink has: write it into the first sink and adopt again, or let `rotatord adopt %s --take-slot N` name the slot that may be minted into", s, in.Record.Name))

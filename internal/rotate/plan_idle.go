@@ -173,7 +173,7 @@ func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
 	}
 	d, why := in.agreement()
 	switch {
-	case in.dead() && (d == DriftKeyRefused || d == DriftFlag):
+	case in.dead() && in.deathExplains(d):
 		return DriftNone, ""
 	case d == DriftDates:
 		// Dates that disagree never stop a mint into an empty slot, which is what
@@ -183,6 +183,20 @@ func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
 		}
 	}
 	return d, why
+}
+
+// deathExplains tells whether a drift is one that a dead served key may leave
+// behind: nothing is lost that worked, and a new key is what mends it.
+func (in *In) deathExplains(d Drift) bool {
+	switch d {
+	case DriftKeyRefused, DriftFlag, DriftSinksDiffer:
+		return true
+	case DriftSinkEmpty:
+		// Both keys are gone from the portal, so there is none to write back (rule 8).
+		return !in.View.App.Active[Slot1] && !in.View.App.Active[Slot2]
+	default:
+		return false
+	}
 }
 
 // dead: the served key was found dead, whatever reason a rotation has.

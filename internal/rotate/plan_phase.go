@@ -52,7 +52,7 @@ func (in *In) decideClaiming() Decision {
 		return in.working(Decision{Step: StepAbort, Detail: "the first sink shows the key after all"})
 	case sh == showsLive, sh == showsNever && r.Live.Fingerprint == "":
 	case rot.Republish && (sh == showsVanished || sh == showsPrevious):
-	case rot.OutageOK:
+	case rot.OutageOK, in.dead() && sh == showsVanished:
 	default:
 		return in.working(in.giveWay(driftOf(sh), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+")"))
 	}
@@ -111,10 +111,7 @@ func (in *In) targetGone() (Decision, bool) {
 	case ReasonHorizon, ReasonRebuilt, ReasonOverlap:
 		return wait(why, until, blockedSentence(why)), true
 	default:
-		if rot.Mints == 0 {
-			return Decision{Step: StepAbort, Blocked: why, Detail: "slot " + rot.Target.String() + ": " + blockedSentence(why)}, true
-		}
-		return wait(why, in.Now.Add(in.Policy.ProbeEvery), "slot "+rot.Target.String()+": "+blockedSentence(why)), true
+		return Decision{Step: StepAbort, Blocked: why, Detail: "slot " + rot.Target.String() + ": " + blockedSentence(why)}, true
 	}
 }
 
@@ -184,7 +181,7 @@ func (in *In) mintDrift(rot *Rotation) (Drift, string) {
 		return DriftNone, ""
 	}
 	d, text := in.agreement()
-	if in.dead() && (d == DriftKeyRefused || d == DriftFlag) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
+	if in.dead() && in.deathExplains(d) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
 		return DriftNone, ""
 	}
 	return d, text

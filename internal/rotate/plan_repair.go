@@ -70,8 +70,11 @@ func (in *In) repairVanished() (Decision, bool) {
 	if d, ok := in.lookedAt(NeedEarlier); !ok {
 		return d, true
 	}
+	if d, ok := in.lookedAt(NeedApp | NeedItem); !ok {
+		return d, true
+	}
 	for _, k := range []KeyFacts{in.Record.Live, in.Record.Previous} {
-		if k.Fingerprint != "" && in.View.finds(k.Fingerprint) {
+		if k.Fingerprint != "" && in.View.App.Active[k.Slot] && !in.pastDate(k.Slot) && in.View.finds(k.Fingerprint) {
 			return Decision{Step: StepStart, Due: ReasonRestore, Key: k, Slot: k.Slot,
 				Detail: "the secret vanished from the first sink; its earlier version is written back"}, true
 		}

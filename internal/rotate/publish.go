@@ -35,7 +35,7 @@ func (w *work) publish(ctx context.Context) {
 		w.commit(back)
 	case w.rec.Phase == PhaseOverlap || w.rec.Phase == PhaseRetiring:
 		// A re-publish restarts the overlap (rule 5).
-		w.rec.RetireAt, w.rec.Phase = w.in.Portal.Add(w.c.Policy.Overlap), PhaseOverlap
+		w.rec.RetireAt, w.rec.Phase = w.in.latest().Add(w.c.Policy.Overlap), PhaseOverlap
 	}
 }
 
@@ -61,7 +61,7 @@ func (w *work) entryFor(i int) (Entry, error) {
 	m := w.meta(w.in.View.first())
 	m.Key, m.RotationID, m.Published, m.Claim = rot.New, rot.ID, w.in.Now, nil
 	if r.Live.Fingerprint != "" && r.Live.Slot != rot.New.Slot {
-		m.Previous, m.RetireAt = r.Live, w.in.Portal.Add(w.overlap())
+		m.Previous, m.RetireAt = r.Live, w.in.latest().Add(w.overlap())
 	}
 	return Entry{Key: key, Meta: m}, nil
 }
@@ -120,7 +120,7 @@ func (w *work) promote() {
 		r.Phase = PhaseOverlap
 		if r.RetireAt.IsZero() || rot.Republish {
 			// A previous key that this rotation did not replace keeps its own overlap.
-			r.RetireAt = w.in.Portal.Add(w.overlap())
+			r.RetireAt = w.in.latest().Add(w.overlap())
 		}
 		if e := r.Previous.LatestExpiry; !e.IsZero() && e.Before(r.RetireAt) {
 			r.RetireAt = e
@@ -179,7 +179,7 @@ func (w *work) swap() {
 	r.Slots[k.Slot] = w.slot(k.Slot, UseLive, k)
 	r.TopGeneration = top
 	r.DeadAt, r.Refusals, r.MarkDue = time.Time{}, nil, true
-	r.RetireAt, r.Phase = w.in.Portal.Add(w.c.Policy.Overlap), PhaseOverlap
+	r.RetireAt, r.Phase = w.in.latest().Add(w.c.Policy.Overlap), PhaseOverlap
 	if r.Previous.Fingerprint == "" {
 		r.Phase, r.RetireAt = PhaseIdle, time.Time{}
 	}

@@ -129,6 +129,10 @@ func wait(blocked Reason, next time.Time, detail string) Decision {
 	return Decision{Blocked: blocked, Next: next, Detail: detail}
 }
 
+// latest of the two clocks: an overlap counts from there, so that a clock that is
+// put right does not cut it short.
+func (in *In) latest() time.Time { return later(in.Now, in.Portal) }
+
 // hold that binds now: a person's, or the config's; nil if none does.
 func (in *In) hold() *Hold {
 	if h := in.Record.Hold; h.Active(in.Now) {
