@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -89,6 +90,7 @@ func (w *world) awaitAll(p *process, what string, limit time.Duration, ok func(k
 func (w *world) mayhem(ctx context.Context, rng *rand.Rand, p *process, kills int) *process {
 	for n := range kills {
 		w.trouble(ctx, rng, p, n)
+		w.vaultWell(p)
 		w.after(p, time.Duration(rng.IntN(900))*time.Millisecond)
 		p.kill()
 		w.mu.Lock()
@@ -135,6 +137,23 @@ func (w *world) trouble(ctx context.Context, rng *rand.Rand, p *process, n int) 
 	case kind == 14:
 		p.signal(syscall.SIGTERM)
 		w.after(p, short)
+	}
+}
+
+// vaultWell waits until Vault answers unsealed: a restored snapshot or a restart may
+// leave it sealed, and nobody else would open it.
+func (w *world) vaultWell(p *process) {
+	w.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; w.after(p, 50*time.Millisecond) {
+		a, err := w.vault.Try(w.t.Context(), w.vault.Token, http.MethodGet, "sys/seal-status", nil)
+		switch {
+		case err == nil && a.Body["sealed"] == false:
+			return
+		case err == nil && a.Body["sealed"] == true:
+			w.vault.Unseal()
+		case time.Now().After(end):
+			w.t.Fatalf("vault is not well again: %v", err)
+		}
 	}
 }
 
