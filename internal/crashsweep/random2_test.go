@@ -146,11 +146,15 @@ func (w *randomWorld) command(kind rotate.CommandKind, n int) {
 		}
 	case rotate.CommandResume, rotate.CommandRotate, rotate.CommandRollback, rotate.CommandConfirm, rotate.CommandCancel:
 	}
-	if err := w.try(cmd); err != nil {
-		w.note("%s: %v", kind, err)
-		return
-	}
+	err := w.try(cmd)
 	after := w.record()
+	if err != nil {
+		w.note("%s: %v", kind, err)
+		// A process that died behind its journal write has accepted it all the same.
+		if q := after.Request; q == nil || string(q.Kind) != string(kind) {
+			return
+		}
+	}
 	switch kind {
 	case rotate.CommandCompromised:
 		if after.Request == nil {

@@ -71,7 +71,7 @@ func (w *work) adopted() {
 // rebuild takes generation, overlap and hold from the first sink's meta, where the
 // journal is lost or older. Occupied slots wait for one overlap (rule 10).
 func (w *work) rebuild() {
-	r, m, now := &w.rec, w.in.View.first().Meta, w.in.Now
+	r, m, now := &w.rec, w.newestMeta(), w.in.Now
 	*r = Record{Name: r.Name, ID: r.ID, Epoch: r.Epoch, Owner: r.Owner, ClientID: r.ClientID, Referrer: r.Referrer, Offset: r.Offset,
 		AdoptedAt: m.AdoptedAt, RebuiltAt: now, Phase: PhaseIdle, Live: m.Key, Previous: m.Previous, PromotedAt: m.Published,
 		Hold: m.Hold, Request: r.Request, Slots: w.in.Record.Slots}
@@ -102,6 +102,22 @@ func (w *work) rebuild() {
 	}
 	w.s.minted.Forget()
 	w.event(Event{Kind: EventRebuilt, Slot: r.Live.Slot, Fingerprint: r.Live.Fingerprint, Generation: r.Live.Generation, Detail: w.d.Detail})
+}
+
+// newestMeta is that of the sink with the highest generation; the first sink's
+// where it is as new as the others.
+func (w *work) newestMeta() *Meta {
+	newest := w.in.View.first().Meta
+	for _, s := range w.in.View.Sinks {
+		m := s.Entry.Meta
+		if s.Err != nil || m == nil || w.in.foreignInstance(s.Entry) || s.Entry.Key.Fingerprint() != m.Key.Fingerprint {
+			continue
+		}
+		if newest == nil || m.Key.Generation > newest.Key.Generation {
+			newest = m
+		}
+	}
+	return newest
 }
 
 // mark writes adoption and hold into the first sink (rule 10).

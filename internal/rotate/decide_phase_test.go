@@ -66,7 +66,7 @@ func TestDecideClaiming(t *testing.T) {
 		}, working(want{Step: StepCommit})},
 		{"bootstrap", func(in *In) {
 			in.Record.Live, in.Record.Slots[Slot1] = KeyFacts{}, SlotState{}
-			in.View.Sinks[0].Entry = Entry{}
+			in.View.Sinks[0].Entry, in.View.Sinks[1].Entry = Entry{}, Entry{}
 		}, claim},
 		{"write back a vanished key", with(republish, vanish(0)), restored(want{Step: StepClaim, Slot: Slot1})},
 		{"write back over an older key", with(republish, shows(0, prevKey(), 3)), restored(want{Step: StepClaim, Slot: Slot1})},

@@ -209,10 +209,11 @@ func (in *In) decideTakeover() (Decision, bool) {
 	if in.View.Have&NeedSinks == 0 || in.View.err(NeedSinks) != nil {
 		return Decision{}, false
 	}
-	e := in.View.first()
-	if in.show(e) == showsAhead && !in.foreignInstance(e) {
-		return Decision{Step: StepRebuild, Detail: fmt.Sprintf("the sink's generation %d is newer than the journal's %d",
-			e.Meta.Key.Generation, in.Record.Live.Generation)}, true
+	for _, s := range in.View.Sinks {
+		if s.Err == nil && in.show(s.Entry) == showsAhead && !in.foreignInstance(s.Entry) {
+			return Decision{Step: StepRebuild, Detail: fmt.Sprintf("sink %s has generation %d, newer than the journal's %d",
+				s.Name, s.Entry.Meta.Key.Generation, in.Record.Live.Generation)}, true
+		}
 	}
 	return Decision{}, false
 }
