@@ -31,7 +31,9 @@ func (in *In) classify(s Slot) slotClass {
 	}
 	switch st.Use {
 	case UseOwn:
-		return slotOwn
+		if !in.foreignDate(s) {
+			return slotOwn
+		}
 	case UsePrevious, UseLive:
 		if st.Use == UsePrevious && in.overlapOver() {
 			return slotPast
@@ -74,6 +76,17 @@ func (in *In) pastDate(s Slot) bool {
 		}
 	}
 	return !latest.IsZero() && in.Portal.After(latest)
+}
+
+// foreignDate tells that the slot's date is not the one that we set for our key:
+// somebody made another one there since.
+func (in *In) foreignDate(s Slot) bool {
+	asked := in.Record.Slots[s].Asked
+	if in.View.Have&NeedItem == 0 || in.View.err(NeedItem) != nil || asked.IsZero() {
+		return false
+	}
+	at := in.View.Item.Expires[s]
+	return !at.IsZero() && at.Sub(asked).Abs() > dateTolerance
 }
 
 // claimedByUs tells whether the first sink's claim says that this rotatord was

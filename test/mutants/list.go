@@ -36,7 +36,7 @@ func rules1to9() []mutant {
 		{"rule 8", "a vanished secret counts as never written", dir + "agree.go",
 			"if r.Live.Fingerprint == \"\" && (!e.Ever ||", "if r.Live.Fingerprint == \"\" || (!e.Ever ||"},
 		{"rule 9", "a restored sink's newer key is retired at once", dir + "publish.go",
-			"r.RetireAt, r.Phase = w.in.Portal.Add(w.c.Policy.Overlap), PhaseOverlap\n\tif r.Previous", "r.RetireAt, r.Phase = w.in.Portal, PhaseOverlap\n\tif r.Previous"},
+			"r.RetireAt, r.Phase = w.in.latest().Add(w.c.Policy.Overlap), PhaseOverlap\n\tif r.Previous", "r.RetireAt, r.Phase = w.in.latest(), PhaseOverlap\n\tif r.Previous"},
 	}
 }
 
