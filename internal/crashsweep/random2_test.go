@@ -56,8 +56,8 @@ func (w *randomWorld) putRight(s *rotatetest.MemSink) {
 		return
 	}
 	live := w.record().Live.Fingerprint
-	for i := len(w.seen) - 1; i >= 0; i-- {
-		if e := w.seen[i]; live == "" || e.Key.Fingerprint() == live {
+	for _, e := range slices.Backward(w.seen) {
+		if live == "" || e.Key.Fingerprint() == live {
 			s.Overwrite(e.Key, e.Meta)
 			return
 		}
