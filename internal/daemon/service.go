@@ -167,20 +167,29 @@ func (v *Verbs) fleet(ctx context.Context) (*Fleet, error) {
 	return f, err
 }
 
-// Plan implements Service.
-func (v *Verbs) Plan(ctx context.Context, names ...rotate.Name) ([]Plan, error) {
+// chosen are the named credentials, sorted, and all where none is named.
+func (v *Verbs) chosen(ctx context.Context, names []rotate.Name) (*Fleet, []rotate.Name, error) {
 	f, err := v.fleet(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := f.known(names); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(names) == 0 {
 		names = f.names()
 	}
 	names = slices.Clone(names)
 	slices.Sort(names)
+	return f, names, nil
+}
+
+// Plan implements Service.
+func (v *Verbs) Plan(ctx context.Context, names ...rotate.Name) ([]Plan, error) {
+	f, names, err := v.chosen(ctx, names)
+	if err != nil {
+		return nil, err
+	}
 	plans := make([]Plan, len(names))
 	each(plansAtOnce, len(names), func(i int) {
 		m, _ := f.find(names[i])
@@ -259,18 +268,10 @@ func (v *Verbs) Health(ctx context.Context) (Health, error) {
 
 // Command implements Service.
 func (v *Verbs) Command(ctx context.Context, cmd rotate.Command, names ...rotate.Name) ([]CommandResult, error) {
-	f, err := v.fleet(ctx)
+	f, names, err := v.chosen(ctx, names)
 	if err != nil {
 		return nil, err
 	}
-	if err := f.known(names); err != nil {
-		return nil, err
-	}
-	if len(names) == 0 {
-		names = f.names()
-	}
-	names = slices.Clone(names)
-	slices.Sort(names)
 	out := make([]CommandResult, len(names))
 	each(plansAtOnce, len(names), func(i int) {
 		m, _ := f.find(names[i])

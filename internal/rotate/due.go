@@ -129,7 +129,7 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 		return ReasonWatch, time.Time{}, "mode is watch"
 	}
 	if h := in.hold(); h != nil && due != ReasonCompromised {
-		return ReasonHeld, h.Until, "held by " + h.By + ": " + h.Reason
+		return ReasonHeld, h.Until, h.sentence()
 	}
 	if r.Quarantine != nil {
 		return ReasonQuarantined, time.Time{}, r.Quarantine.Reason

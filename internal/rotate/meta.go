@@ -37,6 +37,8 @@ func (h *Hold) Active(now time.Time) bool {
 	return h != nil && (h.Until.IsZero() || now.Before(h.Until))
 }
 
+func (h *Hold) sentence() string { return "held by " + h.By + ": " + h.Reason }
+
 // Meta is what rotatord writes into every sink in the same write as the key, and
 // what a lost journal is rebuilt from (rule 10). Its JSON form is the value of the
 // Vault secret's meta field and the content of the file sink's NAME.meta.json.

@@ -106,7 +106,7 @@ func (in *In) decideUnadopted() Decision {
 	r := &in.Record
 	asked := r.Request != nil && r.Request.Kind == RequestAdopt
 	if in.Now.Before(r.RetryAt) {
-		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+		return in.backingOff()
 	}
 	if !asked && !in.surveyDue() {
 		return wait(ReasonUnadopted, in.nextSurvey(), "never adopted: `rotatord adopt "+string(r.Name)+"`")
@@ -115,7 +115,7 @@ func (in *In) decideUnadopted() Decision {
 		return d
 	}
 	if err := in.sinkErr(); err != nil {
-		return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+		return unreachable(err)
 	}
 	m := in.View.first().Meta
 	if !asked && m != nil && !m.AdoptedAt.IsZero() && m.Item == in.ID.Item && m.Instance == in.Instance {

@@ -96,7 +96,7 @@ func (in *In) idleDetail() string {
 	case ReasonDrift:
 		return r.DriftDetail
 	case ReasonHeld:
-		return "held by " + in.hold().By + ": " + in.hold().Reason
+		return in.hold().sentence()
 	case ReasonOccupied:
 		return "slot " + in.spareOccupied().String() + ": " + blockedSentence(ReasonOccupied)
 	default:
@@ -127,13 +127,16 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		return d
 	}
 	if err := in.sinkErr(); err != nil && !in.dead() {
-		return Decision{Step: StepFail, Due: due, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+		d := unreachable(err)
+		d.Due = due
+		return d
 	}
 	if d, ok := in.decideRepair(); ok {
 		d.Due = cmp.Or(d.Due, due)
 		return d
 	}
-	if why, text := in.startDrift(due, in.outageOK()); why != DriftNone {
+	target, d := in.chooseTarget(due)
+	if why, text := in.effectDrift(target); why != DriftNone {
 		if why == DriftKeyRefused {
 			return blocked(ReasonSuspect, in.nextSuspect(), text)
 		}
@@ -142,7 +145,6 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 	if s := in.bootstrapBlock(due); s != NoSlot {
 		return blocked(ReasonOccupied, time.Time{}, "slot "+s.String()+": "+blockedSentence(ReasonOccupied))
 	}
-	target, d := in.chooseTarget(due)
 	if target == NoSlot {
 		return blocked(d.Blocked, d.Next, d.Detail)
 	}
@@ -166,21 +168,15 @@ func (in *In) bootstrapBlock(due Reason) Slot {
 	return NoSlot
 }
 
-// startDrift is agreement as far as the reason to start can ask for it.
-func (in *In) startDrift(due Reason, outageOK bool) (Drift, string) {
-	if outageOK {
+// effectDrift is agreement as far as a mint into the target needs it. Dates that
+// disagree never stop one into an empty slot, which is what ends the disagreement.
+func (in *In) effectDrift(target Slot) (Drift, string) {
+	if in.outageOK() {
 		return DriftNone, ""
 	}
 	d, why := in.agreement()
-	switch {
-	case in.dead() && in.deathExplains(d):
+	if in.dead() && in.deathExplains(d) || d == DriftDates && target != NoSlot && in.classify(target) == slotEmpty {
 		return DriftNone, ""
-	case d == DriftDates:
-		// Dates that disagree never stop a mint into an empty slot, which is what
-		// ends the disagreement; they stop everything else.
-		if target, _ := in.chooseTarget(due); target != NoSlot && in.classify(target) == slotEmpty {
-			return DriftNone, ""
-		}
 	}
 	return d, why
 }

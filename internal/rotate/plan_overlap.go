@@ -89,35 +89,46 @@ func (in *In) decideRetire() Decision {
 	later := in.Now.Add(in.Policy.ProbeEvery)
 	rushed := r.Rotation != nil && r.Rotation.Compromised || r.Request != nil && r.Request.Kind == RequestCompromised
 	if in.Now.Before(r.RetryAt) {
-		return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+		return in.backingOff()
 	}
-	ended := !r.Previous.LatestExpiry.IsZero() && in.Portal.After(r.Previous.LatestExpiry)
-	if !rushed && !ended {
-		if h := in.hold(); h != nil {
-			return wait(ReasonHeld, earlier(later, h.Until), "held by "+h.By+": "+h.Reason)
-		}
-		if r.Quarantine != nil {
-			return wait(ReasonQuarantined, later, r.Quarantine.Reason)
-		}
-		if c := in.Policy.Calendar; c != nil {
-			if why, opens := c.Closed(in.Now); why != "" {
-				return wait(why, earlier(later, opens), "opens "+stamp(opens))
-			}
-		}
+	stop, stopped := in.retireStop(later)
+	stopped = stopped && !rushed
+	if stopped && !in.previousExpired() {
+		return stop
 	}
-	if until := r.RebuiltAt.Add(in.Policy.Overlap); !r.RebuiltAt.IsZero() && in.Now.Before(until) {
+	if until, ok := in.rebuiltUntil(); ok {
 		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
 	}
 	if d, ok := in.lookedAt(NeedSinks | NeedApp | NeedProof | NeedOld); !ok {
 		return d
 	}
 	if err := in.sinkErr(); err != nil {
-		return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+		return unreachable(err)
 	}
 	if d, ok := in.decideRepair(); ok {
 		return d
 	}
-	return in.retireNow(later)
+	d := in.retireNow(later)
+	if stopped && d.Step == StepRetire {
+		return stop // another source says that the key has not expired after all
+	}
+	return d
+}
+
+// retireStop is the hold, quarantine or calendar that stops retiring (rule 13).
+func (in *In) retireStop(later time.Time) (Decision, bool) {
+	if h := in.hold(); h != nil {
+		return wait(ReasonHeld, earlier(later, h.Until), h.sentence()), true
+	}
+	if q := in.Record.Quarantine; q != nil {
+		return wait(ReasonQuarantined, later, q.Reason), true
+	}
+	if c := in.Policy.Calendar; c != nil {
+		if why, opens := c.Closed(in.Now); why != "" {
+			return wait(why, earlier(later, opens), "opens "+stamp(opens)), true
+		}
+	}
+	return Decision{}, false
 }
 
 func (in *In) retireNow(later time.Time) Decision {

@@ -8,7 +8,7 @@ package rotate
 func (in *In) pause() (Decision, bool) {
 	r := &in.Record
 	if in.Now.Before(r.RetryAt) {
-		d := wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+		d := in.backingOff()
 		d.Due = r.Rotation.Reason
 		return d, true
 	}
@@ -161,12 +161,12 @@ func (in *In) decideMinting() Decision {
 		return in.working(Decision{Step: StepReclaim, Detail: "the first sink was written since the claim"})
 	}
 	if err := in.sinkErr(); err != nil && !in.dead() && !rot.OutageOK {
-		return in.working(Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()})
+		return in.working(unreachable(err))
 	}
 	if d, ok := in.targetGone(); ok {
 		return in.working(d)
 	}
-	if d, text := in.mintDrift(rot); d == DriftKeyRefused {
+	if d, text := in.effectDrift(rot.Target); d == DriftKeyRefused {
 		return in.working(wait(ReasonSuspect, in.nextSuspect(), text))
 	} else if d != DriftNone {
 		return in.working(in.giveWay(d, text))
@@ -174,25 +174,12 @@ func (in *In) decideMinting() Decision {
 	return in.working(Decision{Step: StepMint, Slot: rot.Target})
 }
 
-// mintDrift is agreement for the mint. Dates that disagree do not stop a mint into
-// an empty slot.
-func (in *In) mintDrift(rot *Rotation) (Drift, string) {
-	if rot.OutageOK {
-		return DriftNone, ""
-	}
-	d, text := in.agreement()
-	if in.dead() && in.deathExplains(d) || d == DriftDates && in.classify(rot.Target) == slotEmpty {
-		return DriftNone, ""
-	}
-	return d, text
-}
-
 func (in *In) decideProving() Decision {
 	if d, ok := in.lostMint(); ok {
 		return in.working(d)
 	}
 	if in.Now.Before(in.Record.RetryAt) {
-		return in.working(wait(ReasonBackoff, in.Record.RetryAt, "after "+plural(in.Record.Attempts, "failure")))
+		return in.working(in.backingOff())
 	}
 	return in.working(Decision{Step: StepProve, Slot: in.Record.Rotation.Target})
 }
@@ -200,7 +187,7 @@ func (in *In) decideProving() Decision {
 func (in *In) decidePublishing() Decision {
 	r := &in.Record
 	if in.Now.Before(r.RetryAt) {
-		return in.working(wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure")))
+		return in.working(in.backingOff())
 	}
 	if d, ok := in.lookedAt(NeedSinks); !ok {
 		return in.working(d)
@@ -258,7 +245,7 @@ func (in *In) decideCommitted() Decision {
 			if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
 				return in.decideProbe()
 			}
-			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: s.Err, Detail: s.Err.Error()}
+			return unreachable(s.Err)
 		}
 		switch sh := in.show(s.Entry); {
 		case i > 0 && in.lags(s.Entry):

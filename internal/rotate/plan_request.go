@@ -31,13 +31,13 @@ func (in *In) decideInvalidate(q *Request) Decision {
 		return in.refuse(ReasonOccupied, "a sink serves the key of slot "+q.Slot.String())
 	}
 	if err := in.sinkErr(); err != nil && !q.OutageOK {
-		return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+		return unreachable(err)
 	}
 	class := in.classify(q.Slot)
 	if class == slotOccupied {
 		return in.refuse(ReasonOccupied, "slot "+q.Slot.String()+": "+blockedSentence(ReasonOccupied))
 	}
-	if until := in.Record.RebuiltAt.Add(in.Policy.Overlap); !in.Record.RebuiltAt.IsZero() && class != slotEmpty && in.Now.Before(until) {
+	if until, ok := in.rebuiltUntil(); ok && class != slotEmpty {
 		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
 	}
 	if until, flying := in.inFlight(q.Slot); flying {

@@ -96,9 +96,14 @@ func (in *In) claimedByUs(s Slot) bool {
 	return m != nil && m.Claim != nil && m.Claim.Slot == s && m.Claim.Instance == in.Instance && m.Claim.Generation > m.Key.Generation
 }
 
+func (in *In) previousExpired() bool {
+	e := in.Record.Previous.LatestExpiry
+	return !e.IsZero() && in.Portal.After(e)
+}
+
 func (in *In) overlapOver() bool {
 	r := &in.Record
-	if !r.Previous.LatestExpiry.IsZero() && in.Portal.After(r.Previous.LatestExpiry) {
+	if in.previousExpired() {
 		return true
 	}
 	return !r.RetireAt.IsZero() && !in.Now.Before(r.RetireAt) && !in.Portal.Before(r.RetireAt)
@@ -123,10 +128,8 @@ func (in *In) mintable(s Slot, due Reason, q *Request) (slotClass, Reason, time.
 	if until, flying := in.inFlight(s); flying {
 		return class, ReasonHorizon, until
 	}
-	if rebuilt := in.Record.RebuiltAt; !rebuilt.IsZero() && class != slotEmpty && class != slotServed {
-		if until := rebuilt.Add(in.Policy.Overlap); in.Now.Before(until) {
-			return class, ReasonRebuilt, until
-		}
+	if until, ok := in.rebuiltUntil(); ok && class != slotEmpty && class != slotServed {
+		return class, ReasonRebuilt, until
 	}
 	switch class {
 	case slotEmpty, slotOwn, slotPast, slotAllowed:

@@ -144,6 +144,24 @@ func (in *In) hold() *Hold {
 	return nil
 }
 
+// unreachable is a look that failed: back off and look again.
+func unreachable(err error) Decision {
+	return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}
+}
+
+// backingOff waits for the end of a back-off.
+func (in *In) backingOff() Decision {
+	r := &in.Record
+	return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
+}
+
+// rebuiltUntil is until when occupied slots wait after a rebuild of the journal
+// (rule 10); false if they do not wait.
+func (in *In) rebuiltUntil() (time.Time, bool) {
+	until := in.Record.RebuiltAt.Add(in.Policy.Overlap)
+	return until, !in.Record.RebuiltAt.IsZero() && in.Now.Before(until)
+}
+
 // missing returns what of n was not looked at yet.
 func (in *In) missing(n Need) Need { return n &^ in.View.Have }
 
@@ -158,7 +176,7 @@ func (in *In) lookedAt(n Need) (Decision, bool) {
 			continue
 		}
 		if err := in.View.err(one); err != nil {
-			return Decision{Step: StepFail, Blocked: ReasonUnreachable, Err: err, Detail: err.Error()}, false
+			return unreachable(err), false
 		}
 	}
 	return Decision{}, true
