@@ -203,6 +203,13 @@ func (s seenIn) agrees() bool {
 	return s.View.Have&NeedProof != 0 && p.Valid && (p.Item == "" || p.Item == testItem) && s.View.App.Active[s.Record.Live.Slot]
 }
 
+// dead tells whether there is nothing left to agree with: the served key was found
+// dead, and a proof just made does not deny it.
+func (s seenIn) dead() bool {
+	denied := s.View.Have&NeedProof != 0 && s.View.err(NeedProof) == nil && s.View.Proof.Valid
+	return !s.Record.DeadAt.IsZero() && !denied
+}
+
 // unknown tells whether a valid key that is nobody's we know sits in the slot.
 func (s seenIn) unknown(slot Slot) bool {
 	st := s.Record.Slots[slot]
@@ -247,7 +254,7 @@ func (s seenIn) wrongs(d Decision) []string {
 		bad(s.serves(d.Slot) && !outage && !gone, "a sink serves it")
 		bad(s.unknown(d.Slot) && !outage, "somebody unknown")
 		emptySlot := !s.View.App.Active[d.Slot]
-		bad(d.Step == StepMint && !s.agrees() && !outage && rot.Reason != ReasonDead && !emptySlot, "no agreement")
+		bad(d.Step == StepMint && !s.agrees() && !outage && !s.dead() && !emptySlot, "no agreement")
 	case StepRetire:
 		bad(s.serves(d.Slot), "a sink serves it")
 		bad(!s.agrees(), "no agreement")

@@ -195,8 +195,12 @@ func (in *In) deathExplains(d Drift) bool {
 	}
 }
 
-// dead: the served key was found dead, whatever reason a rotation has.
-func (in *In) dead() bool { return !in.Record.DeadAt.IsZero() }
+// dead: the served key was found dead, whatever reason a rotation has, and no proof
+// that was just made says otherwise.
+func (in *In) dead() bool {
+	works := in.View.Have&NeedProof != 0 && in.View.err(NeedProof) == nil && in.View.Proof.Valid
+	return !in.Record.DeadAt.IsZero() && !works
+}
 
 // outageOK tells whether the person who asked accepts an outage.
 func (in *In) outageOK() bool {
