@@ -18,6 +18,8 @@ type Credential struct {
 	Portal   Portal
 	Sinks    []Sink // the first is the commit point
 	Parity   Parity // nil: no probe URLs
+	Gates    []Gate // what must call the old key unused before it is retired
+	Hooks    []Hook // what is called before and after phases, and may veto
 }
 
 // Session is what the driver keeps in memory for one credential between two calls
