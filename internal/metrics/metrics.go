@@ -8,6 +8,7 @@
 package metrics
 
 import (
+	"fmt"
 	"net/http"
 	"runtime"
 	"sync"
@@ -148,6 +149,15 @@ func results() []rotate.Result {
 // Handler serves the registry as text, OpenMetrics or protobuf.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+}
+
+// Register adds a collector that another package keeps, such as usage's. Its names
+// must be its own; they too are held to docs/metrics.md.
+func (m *Metrics) Register(c prometheus.Collector) error {
+	if err := m.registry.Register(c); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
 }
 
 // Gatherer is the registry, for a support bundle.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
@@ -23,7 +25,10 @@ type ServerOptions struct {
 	Ready   func() error
 	Healthy func() error
 	// Root, if not nil, is served at / instead of a page of links.
-	Root    http.Handler
+	Root http.Handler
+	// More handlers by ServeMux pattern, such as "GET /credentials/". They are behind the
+	// same TLS and passwords. A pattern of this package's own paths is refused.
+	More    map[string]http.Handler
 	Version string
 	Log     *slog.Logger // nil: none
 }
@@ -81,7 +86,23 @@ func newMux(o ServerOptions) (*http.ServeMux, error) {
 	mux.Handle("GET /healthz", state(o.Healthy))
 	mux.Handle("GET /readyz", state(o.Ready))
 	mux.Handle("GET /{$}", o.Root)
+	for _, pattern := range slices.Sorted(maps.Keys(o.More)) {
+		if err := handle(mux, pattern, o.More[pattern]); err != nil {
+			return nil, err
+		}
+	}
 	return mux, nil
+}
+
+// handle turns ServeMux's panic on a bad or taken pattern into an error.
+func handle(mux *http.ServeMux, pattern string, h http.Handler) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = fmt.Errorf("serve %q: %v", pattern, cause)
+		}
+	}()
+	mux.Handle(pattern, h)
+	return nil
 }
 
 // state answers 200 or 503 with the reason.

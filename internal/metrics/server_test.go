@@ -125,6 +125,20 @@ func TestOwnRoot(t *testing.T) {
 	}
 }
 
+func TestMoreHandlers(t *testing.T) {
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "page "+r.PathValue("name")) })
+	base, _ := start(t, ServerOptions{More: map[string]http.Handler{"GET /credentials/{name}": page}})
+	if code, body := get(t, http.DefaultClient, request(t, "GET", base+"/credentials/maps")); code != 200 || body != "page maps" {
+		t.Errorf("/credentials/maps = %d %q", code, body)
+	}
+	for _, pattern := range []string{"GET /metrics", "nonsense", "GET /{"} {
+		_, err := NewServer(ServerOptions{Listen: "127.0.0.1:0", Metrics: page, More: map[string]http.Handler{pattern: page}})
+		if err == nil || !strings.Contains(err.Error(), pattern) {
+			t.Errorf("pattern %q gave %v", pattern, err)
+		}
+	}
+}
+
 func TestTakenAddress(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
