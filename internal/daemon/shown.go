@@ -16,14 +16,30 @@ type shown struct {
 	mu      sync.Mutex // guards everything below
 	order   []Managed  // by name
 	records map[rotate.Name]rotate.Record
+	words   map[rotate.Name]words
 	stepped time.Time // when the loop last went round
 	passed  bool      // one pass is over
+}
+
+// words are what the loop knows of a credential beside its record.
+type words struct {
+	detail string    // the last plan's sentence
+	at     time.Time // when it is looked at next
 }
 
 // View is one credential with its record as last journalled.
 type View struct {
 	Managed
 	Record rotate.Record
+	Detail string    // the last plan's sentence; "" before the first
+	NextAt time.Time // when it is looked at next
+}
+
+// Status of the credential, without waiting for the loop.
+func (v View) Status(now time.Time) Status {
+	s := statusOf(v.Managed, v.Record, now)
+	s.Detail, s.NextAt = v.Detail, v.NextAt
+	return s
 }
 
 // Views of every credential in the config, by name. It does not wait for the loop.
@@ -33,7 +49,8 @@ func (d *Daemon) Views() []View {
 	defer s.mu.Unlock()
 	out := make([]View, len(s.order))
 	for i, m := range s.order {
-		out[i] = View{Managed: m, Record: s.records[m.Name]}
+		w := s.words[m.Name]
+		out[i] = View{Managed: m, Record: s.records[m.Name], Detail: w.detail, NextAt: w.at}
 		out[i].Record.Name = m.Name
 	}
 	return out
@@ -67,16 +84,17 @@ func (s *shown) show(l *loop) {
 	defer s.mu.Unlock()
 	s.order = slices.SortedFunc(slices.Values(l.gen.fleet.Credentials), func(a, b Managed) int { return cmp.Compare(a.Name, b.Name) })
 	s.records = make(map[rotate.Name]rotate.Record, len(l.entries))
+	s.words = make(map[rotate.Name]words, len(l.entries))
 	for name, e := range l.entries {
-		s.records[name] = e.record
+		s.records[name], s.words[name] = e.record, words{e.detail, e.at}
 	}
 }
 
-// update one record.
-func (s *shown) update(r rotate.Record) {
+// update one credential.
+func (s *shown) update(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records[r.Name] = r
+	s.records[e.m.Name], s.words[e.m.Name] = e.record, words{e.detail, e.at}
 }
 
 // step notes that the loop went round.

@@ -86,13 +86,13 @@ func (l *loop) done(r result) {
 	}
 	if r.record.Name != "" {
 		e.record = r.record
-		l.d.shown.update(r.record)
 	}
 	if r.advance == nil {
 		e.at = now
 	} else {
 		l.judge(e, r.advance, now)
 	}
+	l.d.shown.update(e)
 	ln.add(e, now)
 }
 
