@@ -99,7 +99,7 @@ $(CACHE)/vault-1.21.2: test/vaultbin/go.mod test/vaultbin/go.sum
 	CGO_ENABLED=0 go build -C test/vaultbin -tags minimal -trimpath -ldflags '-s -w' -o $@ github.com/hashicorp/vault
 	@touch $@
 
-## npm: the portal's stock JavaScript clients, for the conformance test
+## npm: the portal's stock JavaScript clients and axe-core, for the conformance tests
 .PHONY: npm
 npm:
 	npm ci --prefix test/npm --no-audit --no-fund --ignore-scripts

@@ -14,6 +14,7 @@ wanted=(
   node:nodejs
   npm:npm
   shellcheck:shellcheck
+  chromium:chromium             # the status page, test/web
 )
 
 missing=()
