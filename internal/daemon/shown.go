@@ -44,16 +44,25 @@ func (v View) Status(now time.Time) Status {
 
 // Views of every credential in the config, by name. It does not wait for the loop.
 func (d *Daemon) Views() []View {
+	out := make([]View, 0, d.shown.len())
+	d.Each(func(v *View) { out = append(out, *v) })
+	return out
+}
+
+// Each calls f with every credential's view, by name, without a copy of them all: a
+// scrape looks at 10,000 of them. The view is gone when f returns. The loop may have
+// to wait meanwhile, so f must be quick and must not call the daemon.
+func (d *Daemon) Each(f func(*View)) {
 	s := &d.shown
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out := make([]View, len(s.order))
-	for i, m := range s.order {
+	var v View
+	for _, m := range s.order {
 		w := s.words[m.Name]
-		out[i] = View{Managed: m, Record: s.records[m.Name], Detail: w.detail, NextAt: w.at}
-		out[i].Record.Name = m.Name
+		v = View{Managed: m, Record: s.records[m.Name], Detail: w.detail, NextAt: w.at}
+		v.Record.Name = m.Name
+		f(&v)
 	}
-	return out
 }
 
 // Alive says why the daemon is not: the loop has not gone round for much longer than its longest nap.
@@ -77,6 +86,12 @@ func (d *Daemon) Ready() error {
 }
 
 var errNoPass = errors.New("no pass over the credentials is done yet")
+
+func (s *shown) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.order)
+}
 
 // show a new fleet, with every record.
 func (s *shown) show(l *loop) {
