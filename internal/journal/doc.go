@@ -1,6 +1,6 @@
 // Package journal is the durable record of every credential's rotation, in one
 // SQLite file: the current record of each credential, an append-only history of
-// its events, and two small tables of state that outlives a restart.
+// its events, and three small tables of state that outlives a restart.
 //
 // Contract:
 //

@@ -23,7 +23,8 @@ type Entry struct {
 
 // Filter chooses events; its zero value takes all.
 type Filter struct {
-	Since      time.Time
+	Since      time.Time // counts itself
+	Until      time.Time // does not
 	Kinds      []rotate.EventKind
 	RotationID string
 	Limit      int // the newest so many
@@ -75,6 +76,9 @@ func (f Filter) query(name rotate.Name) (string, []any) {
 	}
 	if !f.Since.IsZero() {
 		add("at >= ?", f.Since.UnixNano())
+	}
+	if !f.Until.IsZero() {
+		add("at < ?", f.Until.UnixNano())
 	}
 	if f.RotationID != "" {
 		add("rotation_id = ?", f.RotationID)

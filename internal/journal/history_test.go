@@ -33,6 +33,7 @@ func TestHistoryFilter(t *testing.T) {
 		{"all of one", "maps", Filter{}, []int64{1, 2, 3, 4, 5, 6}},
 		{"newest", "maps", Filter{Limit: 2}, []int64{5, 6}},
 		{"since a time, which counts", "maps", Filter{Since: day(4)}, []int64{4, 5, 6}},
+		{"until a time, which does not", "maps", Filter{Since: day(2), Until: day(4)}, []int64{2, 3}},
 		{"kinds", "maps", Filter{Kinds: []rotate.EventKind{rotate.EventPromoted, rotate.EventHeld}}, []int64{3, 6}},
 		{"a rotation", "maps", Filter{RotationID: "R2"}, []int64{5, 6}},
 		{"together", "maps", Filter{RotationID: "R2", Kinds: []rotate.EventKind{rotate.EventEffect}, Since: day(1), Limit: 9}, []int64{5}},

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"rotatord/internal/rotate"
 )
 
 // State is a small table of JSON values that outlives a restart. The last Put wins.
@@ -109,6 +111,67 @@ func (s State) list(ctx context.Context) (out []StateEntry, err error) {
 		}
 		e.Value, e.Updated = value, time.Unix(0, updated).UTC()
 		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+// Ack is what a consumer last said about the key that it runs.
+type Ack struct {
+	Name        rotate.Name
+	Consumer    string
+	Fingerprint rotate.Fingerprint
+	Generation  int64
+	At          time.Time
+	By          string // who said so: a person, or the consumer itself
+}
+
+// Acks is the latest word of each consumer of each credential.
+type Acks struct{ db *DB }
+
+// Acks of this journal.
+func (db *DB) Acks() Acks { return Acks{db} }
+
+// Put replaces what the consumer said before, durably.
+func (a Acks) Put(ctx context.Context, ack Ack) error {
+	if ack.Name == "" || ack.Consumer == "" || (ack.Fingerprint == "" && ack.Generation == 0) {
+		return errors.New("put acknowledgement: a credential, a consumer and a key are needed")
+	}
+	err := a.db.update(ctx, func(ctx context.Context, tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO acks (name, consumer, fingerprint, generation, at, by) VALUES (?, ?, ?, ?, ?, ?)
+			ON CONFLICT (name, consumer) DO UPDATE SET fingerprint = excluded.fingerprint, generation = excluded.generation, at = excluded.at, by = excluded.by`,
+			string(ack.Name), ack.Consumer, string(ack.Fingerprint), ack.Generation, ack.At.UnixNano(), ack.By)
+		return err
+	})
+	if err != nil {
+		return a.db.explain(fmt.Errorf("put acknowledgement of %s by %s: %w", ack.Name, ack.Consumer, err))
+	}
+	return nil
+}
+
+// List returns the acknowledgements of one credential, by consumer.
+func (a Acks) List(ctx context.Context, name rotate.Name) ([]Ack, error) {
+	out, err := a.list(ctx, name)
+	if err != nil {
+		return nil, a.db.explain(fmt.Errorf("list acknowledgements of %s: %w", name, err))
+	}
+	return out, nil
+}
+
+func (a Acks) list(ctx context.Context, name rotate.Name) (out []Ack, err error) {
+	rows, err := a.db.read.QueryContext(ctx, "SELECT consumer, fingerprint, generation, at, by FROM acks WHERE name = ? ORDER BY consumer", string(name))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		ack := Ack{Name: name}
+		var fingerprint string
+		var at int64
+		if err := rows.Scan(&ack.Consumer, &fingerprint, &ack.Generation, &at, &ack.By); err != nil {
+			return nil, err
+		}
+		ack.Fingerprint, ack.At = rotate.Fingerprint(fingerprint), time.Unix(0, at).UTC()
+		out = append(out, ack)
 	}
 	return out, rows.Err()
 }
