@@ -110,6 +110,9 @@ func (a *absorber) proof() {
 		a.r.DeadAt = now
 		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation,
 			Detail: deathSentence(flagFalse, pastDate)})
+		if a.r.Phase == PhaseOverlap && a.r.Rotation != nil && !a.r.Rotation.Republish {
+			a.r.ProofFailedAt = now // its proof did not hold
+		}
 	}
 }
 

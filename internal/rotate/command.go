@@ -65,12 +65,12 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		r.MarkDue = !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
 		ev.Kind = EventHeld
 	case CommandResume:
-		if r.Hold == nil && r.Quarantine == nil && r.Attempts == 0 {
+		if r.Hold == nil && r.Quarantine == nil && r.Attempts == 0 && r.Revoke.Attempts == 0 && r.ProofFailedAt.IsZero() {
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "it is neither held nor quarantined nor failing"}
 		}
 		r.MarkDue = r.MarkDue || r.Hold != nil && !r.AdoptedAt.IsZero() && r.Live.Fingerprint != ""
 		r.Hold, r.Quarantine, r.Attempts, r.RetryAt, r.LastFailure = nil, nil, 0, time.Time{}, time.Time{}
-		r.LastError, r.LastKind = "", ""
+		r.LastError, r.LastKind, r.ProofFailedAt, r.Revoke = "", "", time.Time{}, Ladder{}
 		ev.Kind = EventResumed
 	case CommandConfirm:
 		if r.RebuiltAt.IsZero() {
@@ -139,7 +139,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel:
 	}
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
-	r.RetryAt, r.NextAt = time.Time{}, now
+	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now
 	return r, ev, nil
 }
 

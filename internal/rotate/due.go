@@ -105,6 +105,10 @@ func dueByAge(in *In) (Reason, string) {
 	return ReasonMaxAge, "the key is older than " + in.Policy.MaxAge.String()
 }
 
+// Urgent tells whether a rotation for that reason waits for nothing that only
+// postpones it, and does not count against limits (rule 13).
+func Urgent(r Reason) bool { return urgent(r) }
+
 // urgent reasons neither wait for windows, intervals and gains, nor count against them.
 func urgent(r Reason) bool {
 	switch r {
@@ -151,6 +155,9 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 			}
 			return why, until, "opens " + stamp(opens)
 		}
+	}
+	if b := in.Peers; b.Reason == ReasonLimit || b.Reason != "" && due != ReasonRequested {
+		return b.Reason, b.Until, b.Text
 	}
 	if due == ReasonRequested {
 		return "", time.Time{}, ""

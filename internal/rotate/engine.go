@@ -20,6 +20,7 @@ type Credential struct {
 	Parity   Parity // nil: no probe URLs
 	Gates    []Gate // what must call the old key unused before it is retired
 	Hooks    []Hook // what is called before and after phases, and may veto
+	Peers    Peers  // what the other credentials allow; nil: everything
 }
 
 // Session is what the driver keeps in memory for one credential between two calls
@@ -119,6 +120,7 @@ func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Recor
 	}
 	in := In{Now: now, Portal: now.Add(rec.Offset), Record: rec, Policy: c.Policy, Mode: c.Mode, ConfigHold: c.Hold, ID: c.ID, Instance: e.o.Instance}
 	elapsed := e.o.Elapsed()
+	in.Gated, in.Hooks = len(c.Gates) > 0, hookSet(c.Hooks)
 	in.Mem = Memory{
 		ProofFresh: s.provedAt > 0 && elapsed-s.provedAt <= proofFor,
 		Look:       s.look,
@@ -131,6 +133,9 @@ func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Recor
 	}
 	for _, slot := range Slots() {
 		in.Mem.InFlight[slot] = s.sentAt[slot] > 0 && elapsed-s.sentAt[slot] < c.Policy.EffectHorizon
+	}
+	if due, _ := in.due(); c.Peers != nil && due != "" && !urgent(due) && !rec.Phase.InCutOver() {
+		in.Peers = c.Peers.May(rec, now)
 	}
 	if !rec.DeadAt.IsZero() {
 		n, err := e.o.Journal.Deaths(ctx, c.ID.Portal, now.Add(-time.Hour))
@@ -201,6 +206,9 @@ func (e *Engine) act(ctx context.Context, w *work) AdvanceResult {
 	res := AdvanceResult{Step: w.d.Step, Effect: w.effect, Due: w.d.Due, Blocked: w.d.Blocked, Detail: w.d.Detail, Next: w.rec.NextAt, Err: w.err}
 	saved, err := w.save(ctx)
 	if err != nil {
+		if w.c.Peers != nil {
+			w.c.Peers.Saw(w.before) // a place that was taken for nothing
+		}
 		res.Record, res.Err, res.Next, res.Healthy = w.before, errors.Join(w.err, err), time.Now().Add(w.c.Policy.RetryBase), false
 		return res
 	}
@@ -222,7 +230,7 @@ func healthy(r AdvanceResult) bool {
 	case ReasonDrift, ReasonQuarantined, ReasonForeignClaim, ReasonUnreachable, ReasonDeathStop, ReasonClock:
 		return false
 	case ReasonBackoff:
-		return r.Record.LastFailure.IsZero()
+		return r.Record.LastFailure.IsZero() && r.Record.Revoke.Attempts == 0
 	default:
 		return true
 	}
@@ -232,7 +240,9 @@ func healthy(r AdvanceResult) bool {
 func (w *work) settle() {
 	r := &w.rec
 	r.Due, r.Blocked = w.d.Due, w.d.Blocked
-	if w.err != nil && w.d.Step != StepNone {
+	if KindOf(w.err) == KindVeto {
+		r.Blocked = ReasonVeto
+	} else if w.err != nil && w.d.Step != StepNone {
 		r.Blocked = ReasonBackoff
 	}
 	switch {
@@ -271,6 +281,9 @@ func (w *work) save(ctx context.Context) (Record, error) {
 		}
 	}
 	w.before, w.rec, w.events = saved, saved, nil
+	if w.c.Peers != nil {
+		w.c.Peers.Saw(saved)
+	}
 	return saved, nil
 }
 

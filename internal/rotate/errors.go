@@ -24,11 +24,13 @@ const (
 	KindConflict Kind = "conflict"
 	// KindUnknownOutcome: a write was sent and nobody knows whether it took, or will yet take, effect.
 	KindUnknownOutcome Kind = "unknown_outcome"
+	// KindVeto: a hook said no, or did not answer. It is asked again.
+	KindVeto Kind = "veto"
 )
 
 // Kinds lists every kind, for metrics that create their series at start.
 func Kinds() []Kind {
-	return []Kind{KindTransient, KindPermanent, KindAuth, KindRateLimited, KindConflict, KindUnknownOutcome}
+	return []Kind{KindTransient, KindPermanent, KindAuth, KindRateLimited, KindConflict, KindUnknownOutcome, KindVeto}
 }
 
 // Cause narrows a kind where the domain or a person's message depends on it.

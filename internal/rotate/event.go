@@ -16,11 +16,12 @@ const (
 	EffectRevoke  Effect = "revoke"
 	EffectMark    Effect = "mark"   // adoption or hold written into the first sink
 	EffectSurvey  Effect = "survey" // a deep survey
+	EffectHook    Effect = "hook"   // the hooks of one point
 )
 
 // Effects lists every effect.
 func Effects() []Effect {
-	return []Effect{EffectClaim, EffectDate, EffectMint, EffectProve, EffectPublish, EffectProbe, EffectRevoke, EffectMark, EffectSurvey}
+	return []Effect{EffectClaim, EffectDate, EffectMint, EffectProve, EffectPublish, EffectProbe, EffectRevoke, EffectMark, EffectSurvey, EffectHook}
 }
 
 // EventKind is the closed set of things that happen to a credential.

@@ -20,7 +20,12 @@ func (e *Engine) gather(ctx context.Context, c *Credential, s *Session, in *In, 
 	v := &in.View
 	if v.Errs == nil {
 		v.Errs = map[Need]error{}
-		v.Since = time.Now()
+	}
+	if need&NeedGates != 0 && v.Have&NeedGates == 0 {
+		v.Gates, v.Have = askGates(ctx, c, in), v.Have|NeedGates
+	}
+	if v.Have&^NeedGates == 0 {
+		v.Since = time.Now() // gates may take their time; what rule 1 reads comes after them
 	}
 	note := func(n Need, date time.Time, err error) {
 		v.Have |= n

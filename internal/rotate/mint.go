@@ -142,12 +142,16 @@ func (w *work) prove(ctx context.Context) {
 	if why := w.proofFault(p); why != "" {
 		err := &Error{Op: "prove the new key of slot " + w.rec.Rotation.Target.String(), Kind: KindPermanent, Err: fmt.Errorf("%s", why)}
 		w.s.minted.Forget()
+		w.rec.ProofFailedAt = w.in.Now
 		w.fail(EffectProve, err)
 		w.giveUp(err.Error())
 		return
 	}
 	if w.c.Parity != nil && !w.s.old.IsZero() {
 		if err := w.c.Parity.Compare(WithPurpose(ctx, PurposeParity), w.s.old, w.s.minted, w.c.referrer(w.in)); err != nil {
+			if w.rec.Attempts >= 2 && CauseOf(err) != CauseUnreachable && KindOf(err) != KindRateLimited {
+				w.rec.ProofFailedAt = w.in.Now // not a passing trouble any more
+			}
 			w.fail(EffectProve, err)
 			return
 		}

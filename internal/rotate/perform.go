@@ -57,6 +57,8 @@ func (w *work) perform(ctx context.Context) {
 		w.abort()
 	case StepRefuse:
 		w.refuse()
+	case StepHook:
+		w.hook(ctx)
 	}
 }
 
@@ -66,7 +68,7 @@ func (w *work) done(ef Effect, ev Event) {
 	ev.Kind, ev.Effect, ev.Result, ev.Took = EventEffect, ef, ResultOK, time.Since(w.began)
 	w.event(ev)
 	w.rec.RetryAt = time.Time{}
-	if ef == EffectClaim || ef == EffectDate {
+	if ef == EffectClaim || ef == EffectDate || ef == EffectHook {
 		return // these work again and again while what follows them fails
 	}
 	w.rec.Attempts, w.rec.LastError, w.rec.LastKind, w.rec.LastFailure = 0, "", "", time.Time{}
@@ -76,17 +78,30 @@ func (w *work) done(ef Effect, ev Event) {
 func (w *work) fail(ef Effect, err error) {
 	w.effect, w.err = ef, err
 	r, p, now := &w.rec, &w.c.Policy, time.Now().UTC().Round(0)
+	if ef == EffectRevoke {
+		w.failRevoke(err, now)
+		return
+	}
 	r.Attempts++
 	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
-	wait := backoff(w.c.Name, r.Attempts, p.RetryBase, p.RetryMax)
-	if asked := WaitOf(err); asked > wait {
-		wait = asked
-	}
-	r.RetryAt = now.Add(wait)
+	r.RetryAt = now.Add(max(backoff(w.c.Name, r.Attempts, p.RetryBase, p.RetryMax), WaitOf(err)))
 	w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(KindOf(err)), Slot: w.d.Slot, Sink: w.sink, Error: err.Error(), Took: time.Since(w.began)})
 	if k := KindOf(err); p.MaxAttempts > 0 && r.Attempts >= p.MaxAttempts && (k == KindPermanent || k == KindConflict) && !w.s.HoldsKey() {
 		w.quarantine(plural(r.Attempts, "failure") + " in a row, the last one: " + err.Error())
 	}
+}
+
+// failRevoke climbs the ladder of revocations.
+func (w *work) failRevoke(err error, now time.Time) {
+	l, p := &w.rec.Revoke, &w.c.Policy
+	if l.Attempts == 0 {
+		l.Since = now
+	}
+	l.Attempts++
+	l.Error, l.Kind = err.Error(), KindOf(err)
+	l.RetryAt = now.Add(max(backoff(w.c.Name, l.Attempts, p.RetryBase, p.RetryMax), WaitOf(err)))
+	w.wait(earlier(now.Add(p.ProbeEvery), l.RetryAt))
+	w.event(Event{Kind: EventEffect, Effect: EffectRevoke, Result: Result(l.Kind), Slot: w.d.Slot, Error: l.Error, Took: time.Since(w.began)})
 }
 
 // backoff doubles from base to limit, with a jitter of up to a tenth that is stable
@@ -146,6 +161,14 @@ func (w *work) clearFailures() {
 // start begins a rotation in the journal.
 func (w *work) start() {
 	r, d := &w.rec, &w.d
+	if w.c.Peers != nil && !urgent(d.Due) && !w.in.critical() {
+		if b := w.c.Peers.Begin(*r, w.in.Now); b.Reason != "" {
+			*d = Decision{Due: d.Due, Blocked: b.Reason, Detail: b.Text}
+			w.wait(b.Until)
+			return
+		}
+	}
+	r.Hooked = nil
 	rot := &Rotation{ID: w.e.o.NewID(w.in.Now), Reason: d.Due, Started: w.in.Now, Generation: w.top() + 1, Target: d.Slot}
 	if q := r.Request; q != nil && (d.Due == ReasonRequested || d.Due == ReasonCompromised || d.Due == ReasonRollback) {
 		rot.By, rot.OutageOK = q.By, q.OutageOK

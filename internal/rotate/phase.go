@@ -69,9 +69,14 @@ const (
 	ReasonUnreachable  Reason = "unreachable"
 	ReasonForeignClaim Reason = "foreign_claim"
 	ReasonDeathStop    Reason = "too_many_deaths"
-	ReasonSuspect      Reason = "suspect" // refused probes, not yet a death
-	ReasonRebuilt      Reason = "rebuilt" // the journal was rebuilt; occupied slots wait (rule 10)
-	ReasonWorking      Reason = "working" // a rotation is under way
+	ReasonSuspect      Reason = "suspect"        // refused probes, not yet a death
+	ReasonRebuilt      Reason = "rebuilt"        // the journal was rebuilt; occupied slots wait (rule 10)
+	ReasonWorking      Reason = "working"        // a rotation is under way
+	ReasonGate         Reason = "still_in_use"   // a gate does not call the old key unused
+	ReasonVeto         Reason = "vetoed"         // a hook said no
+	ReasonStage        Reason = "earlier_stage"  // an earlier stage is not done, or not healthy for long enough
+	ReasonLimit        Reason = "cut_over_limit" // as many rotations are under way as the config allows
+	ReasonFleetStop    Reason = "fleet_stopped"  // too many new keys failed their proof
 )
 
 // DueReasons and BlockReasons list the closed sets.
@@ -83,7 +88,8 @@ func DueReasons() []Reason {
 func BlockReasons() []Reason {
 	return []Reason{ReasonNotDue, ReasonWatch, ReasonUnadopted, ReasonHeld, ReasonFrozen, ReasonWindow, ReasonQuarantined, ReasonDrift,
 		ReasonOccupied, ReasonBackoff, ReasonMinInterval, ReasonNoGain, ReasonHorizon, ReasonOverlap, ReasonPropagation, ReasonClock,
-		ReasonUnreachable, ReasonForeignClaim, ReasonDeathStop, ReasonSuspect, ReasonRebuilt, ReasonWorking}
+		ReasonUnreachable, ReasonForeignClaim, ReasonDeathStop, ReasonSuspect, ReasonRebuilt, ReasonWorking, ReasonGate, ReasonVeto,
+		ReasonStage, ReasonLimit, ReasonFleetStop}
 }
 
 // Drift is the closed set of disagreements between journal, sinks and portal

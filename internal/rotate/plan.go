@@ -29,8 +29,12 @@ func Decide(in In) Decision {
 			return in.working(Decision{Step: StepAbort, Blocked: ReasonWatch, Detail: "mode is watch"})
 		}
 	}
+	return in.hooked(in.decidePhase())
+}
+
+func (in *In) decidePhase() Decision {
 	var d Decision
-	switch r.Phase {
+	switch in.Record.Phase {
 	case PhaseClaiming:
 		d = in.decideClaiming()
 	case PhaseDating:

@@ -10,6 +10,9 @@ func (in *In) decideIdle() Decision {
 		return d
 	}
 	due, detail := in.due()
+	if in.Record.HookDue != nil && !urgent(due) && !in.Now.Before(in.Record.RetryAt) {
+		return Decision{Step: StepHook, Hook: in.Record.HookDue.Point, Detail: "the old key is gone"}
+	}
 	if !urgent(due) {
 		if d, ok := in.decideMark(); ok {
 			d.Due = due
@@ -25,6 +28,9 @@ func (in *In) decideIdle() Decision {
 	next := in.nextSurvey()
 	if at, ok := DueAt(in.Record, in.Policy); ok {
 		next = earlier(next, at.Add(-in.Record.Offset))
+	}
+	if at := in.Record.Revoke.RetryAt; at.After(in.Now) {
+		next = earlier(next, at)
 	}
 	return wait(in.idleReason(), next, in.idleDetail())
 }
@@ -246,7 +252,7 @@ func (in *In) decideMark() (Decision, bool) {
 // decideOrphan retires a valid key of ours that no sink serves (rule 15).
 func (in *In) decideOrphan() (Decision, bool) {
 	r, p := &in.Record, &in.Policy
-	if p.OrphanDelay <= 0 || in.Mode != ModeRotate || in.hold() != nil || r.Quarantine != nil || in.Now.Before(r.RetryAt) {
+	if p.OrphanDelay <= 0 || in.Mode != ModeRotate || in.hold() != nil || r.Quarantine != nil || in.Now.Before(r.RetryAt) || in.Now.Before(r.Revoke.RetryAt) {
 		return Decision{}, false
 	}
 	if c := p.Calendar; c != nil {

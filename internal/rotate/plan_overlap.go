@@ -35,8 +35,11 @@ func (in *In) decideOverlapQuiet() Decision {
 			return d
 		}
 	}
-	if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) && !in.Now.Before(r.RetryAt) {
+	if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) && (!in.Now.Before(r.RetryAt) || r.LastKind == KindVeto) {
 		return in.decideProbe()
+	}
+	if in.hookDue(AfterPublishing) && !in.Now.Before(r.RetryAt) {
+		return Decision{Step: StepHook, Hook: AfterPublishing, Slot: r.Live.Slot, Detail: "every sink serves the new key"}
 	}
 	if in.Mem.Look {
 		if d, ok := in.survey(); ok {
@@ -87,7 +90,10 @@ func (in *In) decideProbe() Decision {
 func (in *In) decideRetire() Decision {
 	r := &in.Record
 	later := in.Now.Add(in.Policy.ProbeEvery)
-	rushed := r.Rotation != nil && r.Rotation.Compromised || r.Request != nil && r.Request.Kind == RequestCompromised
+	rushed := in.rushed()
+	if in.Now.Before(r.Revoke.RetryAt) {
+		return wait(ReasonBackoff, earlier(later, r.Revoke.RetryAt), "after "+plural(r.Revoke.Attempts, "failed revocation")+": "+r.Revoke.Error)
+	}
 	if in.Now.Before(r.RetryAt) {
 		return in.backingOff()
 	}
@@ -98,6 +104,9 @@ func (in *In) decideRetire() Decision {
 	}
 	if until, ok := in.rebuiltUntil(); ok {
 		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
+	}
+	if in.Gated && !rushed && in.missing(NeedGates) != 0 {
+		return look(NeedGates)
 	}
 	if d, ok := in.lookedAt(NeedSinks | NeedApp | NeedProof | NeedOld); !ok {
 		return d
@@ -162,7 +171,18 @@ func (in *In) retireNow(later time.Time) Decision {
 	if refused {
 		return Decision{Step: StepTaken, Slot: old, Detail: "slot " + old.String() + " holds a key that is not our previous one; it is left alone"}
 	}
+	if in.Gated && !in.rushed() {
+		if text := stillInUse(v.Gates); text != "" {
+			return wait(ReasonGate, later, text)
+		}
+	}
 	return Decision{Step: StepRetire, Slot: old, Detail: "the overlap is over"}
+}
+
+// rushed: the previous key is compromised, and goes whoever still uses it.
+func (in *In) rushed() bool {
+	r := &in.Record
+	return r.Rotation != nil && r.Rotation.Compromised || r.Request != nil && r.Request.Kind == RequestCompromised
 }
 
 func earlier(a, b time.Time) time.Time {

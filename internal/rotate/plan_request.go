@@ -8,6 +8,9 @@ func (in *In) decideRequest() (Decision, bool) {
 	}
 	switch q.Kind {
 	case RequestInvalidate:
+		if in.Now.Before(in.Record.Revoke.RetryAt) {
+			return Decision{}, false
+		}
 		return in.decideInvalidate(q), true
 	case RequestRollback:
 		return in.decideRollback(), true

@@ -114,7 +114,7 @@ func (w *work) promote() {
 	rot := r.Rotation
 	r.PromotedAt, r.ProbedAt = w.in.Portal, w.in.Now
 	r.SurveyedAt = w.in.Now
-	r.RebuiltAt = time.Time{}
+	r.RebuiltAt, r.ProofFailedAt = time.Time{}, time.Time{}
 	r.Phase = PhaseIdle
 	if r.Previous.Fingerprint != "" {
 		r.Phase = PhaseOverlap
@@ -136,6 +136,10 @@ func (w *work) promote() {
 	w.afterPromotion(*rot)
 	if r.Phase == PhaseIdle {
 		w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason})
+		if w.in.Hooks.Has(AfterPublishing) {
+			call := w.hookCall(AfterPublishing, *rot)
+			r.HookDue = &call
+		}
 		r.Rotation = nil
 	}
 }

@@ -54,6 +54,17 @@ type Record struct {
 	LastKind    Kind      `json:"last_kind,omitempty"`
 	RetryAt     time.Time `json:"retry_at,omitzero"` // no effect before; a Retry-After outlives a restart
 
+	// Revoke counts the revocations that failed in a row. They have a ladder of their
+	// own: a key that will not die delays no rotation and quarantines nothing.
+	Revoke Ladder `json:"revoke,omitzero"`
+	// ProofFailedAt is when a new key failed its proof, or died within its overlap;
+	// zero once a later one was promoted, or a person resumed the credential.
+	ProofFailedAt time.Time `json:"proof_failed_at,omitzero"`
+	// Hooked are the points whose hooks agreed since the last start, or whose veto did
+	// not count. HookDue is a call that outlives its rotation.
+	Hooked  []HookPoint `json:"hooked,omitempty"`
+	HookDue *HookCall   `json:"hook_due,omitempty"`
+
 	// TopGeneration is the highest generation ever seen, so that one is never used twice.
 	TopGeneration int64 `json:"top_generation,omitempty"`
 	// Offset is portal time minus ours, as last measured (rule 11).
@@ -85,6 +96,15 @@ type Rotation struct {
 	DeadOld         bool          `json:"dead_old,omitempty"` // the key that is replaced was dead already
 	Mints           int           `json:"mints,omitempty"`    // mint requests sent
 	By              string        `json:"by,omitempty"`
+}
+
+// Ladder is a back-off of its own.
+type Ladder struct {
+	Attempts int       `json:"attempts,omitempty"` // failures in a row
+	Since    time.Time `json:"since,omitzero"`     // of the first
+	RetryAt  time.Time `json:"retry_at,omitzero"`
+	Error    string    `json:"error,omitempty"`
+	Kind     Kind      `json:"kind,omitempty"`
 }
 
 // SlotUse is what a slot holds, as far as the journal knows.

@@ -82,6 +82,7 @@ func (w *work) proveEnd(ctx context.Context, slot Slot) error {
 func (w *work) emptied(slot Slot) {
 	r := &w.rec
 	st := r.Slots[slot]
+	r.Revoke = Ladder{}
 	r.Slots[slot] = SlotState{Use: UseEmpty, Since: w.in.Now, Asked: st.Asked, Expires: st.Expires, SeenAt: st.SeenAt}
 	if r.Previous.Slot == slot {
 		w.ended(slot)
@@ -100,10 +101,15 @@ func (w *work) emptied(slot Slot) {
 func (w *work) ended(slot Slot) {
 	r := &w.rec
 	gone := r.Previous
-	r.Previous, r.RetireAt, r.OldRefusals = KeyFacts{}, time.Time{}, nil
+	r.Previous, r.RetireAt, r.OldRefusals, r.Revoke = KeyFacts{}, time.Time{}, nil, Ladder{}
 	ev := Event{Kind: EventFinished, Slot: slot, Fingerprint: gone.Fingerprint, Generation: r.Live.Generation}
 	if rot := r.Rotation; rot != nil {
 		ev.RotationID, ev.Reason = rot.ID, rot.Reason
+		if w.in.Hooks.Has(AfterRetiring) {
+			call := w.hookCall(AfterRetiring, *rot)
+			r.HookDue = &call
+		}
+		r.Hooked = nil
 	}
 	w.event(ev)
 	r.Rotation, r.Phase = nil, PhaseIdle

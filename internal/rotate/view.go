@@ -13,6 +13,7 @@ const (
 	NeedItem
 	NeedProof // the first sink's key at the portal, and a control call if it is refused
 	NeedOld   // the previous key at the portal, where any sink still has it
+	NeedGates // every gate's answer about the previous key
 )
 
 // NeedAll is a deep look.
@@ -29,7 +30,8 @@ type View struct {
 	// ProofControl is the control call's error where the key was refused.
 	ProofControl error
 	Old          Proof
-	OldHad       bool // some sink or the session still had the previous key
+	OldHad       bool       // some sink or the session still had the previous key
+	Gates        []GateView // in the order of the config
 	Errs         map[Need]error
 	Skew         time.Duration
 	SkewKnown    bool
@@ -67,6 +69,10 @@ type In struct {
 	Mem        Memory
 	View       View
 	Deaths     int // of keys on this portal in the last hour
+	// Gated: the credential has gates. Hooks are the points at which it has hooks.
+	Gated bool
+	Hooks HookSet
+	Peers Block // what the other credentials stand against a scheduled start
 }
 
 // Memory is what the session knows and the journal does not.
@@ -106,6 +112,7 @@ const (
 	StepRevoke  Step = "revoke" // an orphan, or invalidate by hand
 	StepRefuse  Step = "refuse" // journal only: the request cannot be carried out
 	StepFail    Step = "fail"   // journal only: a look failed; back off
+	StepHook    Step = "hook"   // call the hooks of Decision.Hook
 )
 
 // Decision is what to do now and why.
@@ -118,6 +125,7 @@ type Decision struct {
 	Drift   Drift  // where that is the reason and no look has told the record
 	Slot    Slot
 	Sink    int       // publish: which
+	Hook    HookPoint // hook: which
 	Key     KeyFacts  // start of a republishing rotation: which key; adopt and swap: the live one
 	Next    time.Time // when Step is StepNone
 	Err     error     // StepFail
@@ -152,6 +160,9 @@ func unreachable(err error) Decision {
 // backingOff waits for the end of a back-off.
 func (in *In) backingOff() Decision {
 	r := &in.Record
+	if r.LastKind == KindVeto {
+		return wait(ReasonVeto, r.RetryAt, r.LastError)
+	}
 	return wait(ReasonBackoff, r.RetryAt, "after "+plural(r.Attempts, "failure"))
 }
 
