@@ -158,7 +158,7 @@ func (a archive) History(ctx context.Context, q daemon.HistoryQuery) ([]daemon.H
 	if a.db == nil {
 		return []daemon.HistoryEntry{}, nil
 	}
-	entries, err := a.db.History(ctx, q.Name, journal.Filter{Since: q.Since, Limit: q.Limit})
+	entries, err := a.db.History(ctx, q.Name, journal.Filter{Since: q.Since, Until: q.Until, Limit: q.Limit})
 	if err != nil {
 		return nil, err
 	}
@@ -175,6 +175,14 @@ func (a archive) Verify(ctx context.Context, name rotate.Name) (int64, error) {
 		return 0, errNoArchive
 	}
 	return a.db.Verify(ctx, name)
+}
+
+// Export implements daemon.Archive.
+func (a archive) Export(ctx context.Context, q daemon.HistoryQuery, to io.Writer) error {
+	if a.db == nil {
+		return errNoArchive
+	}
+	return a.db.Export(ctx, to, q.Name, journal.Filter{Since: q.Since, Until: q.Until})
 }
 
 // Backup implements daemon.Archive: the copy is made beside the journal, sent, and removed.

@@ -87,6 +87,7 @@ func (a *Admin) routes() http.Handler {
 	read("GET /v1/status", func(r *http.Request, _ peer) (any, error) { return a.service.Status(r.Context(), namesOf(r)...) })
 	read("GET /v1/plan", func(r *http.Request, _ peer) (any, error) { return a.service.Plan(r.Context(), namesOf(r)...) })
 	read("GET /v1/history", a.history)
+	read("GET /v1/export", a.export)
 	read("GET /v1/verify", func(r *http.Request, _ peer) (any, error) {
 		return a.service.Verify(r.Context(), rotate.Name(r.URL.Query().Get("name")))
 	})
@@ -106,20 +107,44 @@ func namesOf(r *http.Request) []rotate.Name {
 	return names
 }
 
-func (a *Admin) history(r *http.Request, _ peer) (any, error) {
-	q := HistoryQuery{Name: rotate.Name(r.URL.Query().Get("name"))}
+func historyQuery(r *http.Request) (HistoryQuery, error) {
+	values := r.URL.Query()
+	q := HistoryQuery{Name: rotate.Name(values.Get("name"))}
 	var err error
-	if limit := r.URL.Query().Get("limit"); limit != "" {
+	if limit := values.Get("limit"); limit != "" {
 		if q.Limit, err = strconv.Atoi(limit); err != nil || q.Limit < 0 {
-			return nil, &badRequestError{"limit is no count"}
+			return q, &badRequestError{"limit is no count"}
 		}
 	}
-	if since := r.URL.Query().Get("since"); since != "" {
-		if q.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
-			return nil, &badRequestError{"since is no time"}
+	for _, at := range []struct {
+		key  string
+		into *time.Time
+	}{{"since", &q.Since}, {"until", &q.Until}} {
+		if text := values.Get(at.key); text != "" {
+			if *at.into, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return q, &badRequestError{at.key + " is no time"}
+			}
 		}
+	}
+	return q, nil
+}
+
+func (a *Admin) history(r *http.Request, _ peer) (any, error) {
+	q, err := historyQuery(r)
+	if err != nil {
+		return nil, err
 	}
 	return a.service.History(r.Context(), q)
+}
+
+func (a *Admin) export(r *http.Request, _ peer) (any, error) {
+	q, err := historyQuery(r)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = a.service.Export(r.Context(), q, &b)
+	return body{"application/jsonl", b.Bytes()}, err
 }
 
 // body is an answer that is no JSON.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"rotatord/internal/rotate"
 )
@@ -31,6 +33,11 @@ func (f *fakeService) Plan(context.Context, ...rotate.Name) ([]Plan, error) {
 
 func (f *fakeService) History(_ context.Context, q HistoryQuery) ([]HistoryEntry, error) {
 	return []HistoryEntry{{Seq: int64(q.Limit), Event: rotate.Event{Name: q.Name, At: q.Since}}}, nil
+}
+
+func (f *fakeService) Export(_ context.Context, q HistoryQuery, to io.Writer) error {
+	_, err := fmt.Fprintf(to, "%s from %s to %s", q.Name, q.Since.Format(time.DateOnly), q.Until.Format(time.DateOnly))
+	return err
 }
 
 func (f *fakeService) Verify(context.Context, rotate.Name) (int64, error) { return 7, nil }
@@ -104,6 +111,11 @@ func TestAdminVerbs(t *testing.T) {
 	var b bytes.Buffer
 	if err := c.Metrics(ctx, &b); err != nil || b.String() != "rotatord_up 1\n" {
 		t.Errorf("metrics = %q, %v", b.String(), err)
+	}
+	b.Reset()
+	span := HistoryQuery{Name: "somebody", Since: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), Until: time.Date(2026, 4, 1, 0, 0, 0, 0, time.UTC)}
+	if err := c.Export(ctx, span, &b); err != nil || b.String() != "somebody from 2026-03-01 to 2026-04-01" {
+		t.Errorf("export = %q, %v", b.String(), err)
 	}
 	b.Reset()
 	if err := c.Backup(ctx, &b); err != nil || b.String() != "a copy" {

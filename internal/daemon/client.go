@@ -100,8 +100,8 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 	return nil
 }
 
-func (c *Client) copy(ctx context.Context, path string, to io.Writer) error {
-	body, err := c.do(ctx, http.MethodGet, path, nil, nil)
+func (c *Client) copy(ctx context.Context, path string, q url.Values, to io.Writer) error {
+	body, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
 		return err
 	}
@@ -132,8 +132,7 @@ func (c *Client) Plan(ctx context.Context, names ...rotate.Name) (out []Plan, er
 	return out, err
 }
 
-// History implements Service.
-func (c *Client) History(ctx context.Context, hq HistoryQuery) (out []HistoryEntry, err error) {
+func (hq HistoryQuery) values() url.Values {
 	q := url.Values{"name": {string(hq.Name)}}
 	if hq.Limit > 0 {
 		q.Set("limit", strconv.Itoa(hq.Limit))
@@ -141,8 +140,21 @@ func (c *Client) History(ctx context.Context, hq HistoryQuery) (out []HistoryEnt
 	if !hq.Since.IsZero() {
 		q.Set("since", hq.Since.Format(time.RFC3339Nano))
 	}
-	err = c.call(ctx, http.MethodGet, "/v1/history", q, nil, &out)
+	if !hq.Until.IsZero() {
+		q.Set("until", hq.Until.Format(time.RFC3339Nano))
+	}
+	return q
+}
+
+// History implements Service.
+func (c *Client) History(ctx context.Context, q HistoryQuery) (out []HistoryEntry, err error) {
+	err = c.call(ctx, http.MethodGet, "/v1/history", q.values(), nil, &out)
 	return out, err
+}
+
+// Export implements Service.
+func (c *Client) Export(ctx context.Context, q HistoryQuery, to io.Writer) error {
+	return c.copy(ctx, "/v1/export", q.values(), to)
 }
 
 // Verify implements Service.
@@ -171,10 +183,10 @@ func (c *Client) Health(ctx context.Context) (out Health, err error) {
 
 // Backup implements Service.
 func (c *Client) Backup(ctx context.Context, to io.Writer) error {
-	return c.copy(ctx, "/v1/backup", to)
+	return c.copy(ctx, "/v1/backup", nil, to)
 }
 
 // Metrics implements Service.
 func (c *Client) Metrics(ctx context.Context, to io.Writer) error {
-	return c.copy(ctx, "/v1/metrics", to)
+	return c.copy(ctx, "/v1/metrics", nil, to)
 }

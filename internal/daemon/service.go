@@ -19,6 +19,8 @@ type Service interface {
 	History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, error)
 	// Verify returns how many events of a credential's history are whole.
 	Verify(ctx context.Context, name rotate.Name) (int64, error)
+	// Export writes the history as JSON lines that can be verified without the journal; Limit does not count.
+	Export(ctx context.Context, q HistoryQuery, to io.Writer) error
 	Command(ctx context.Context, cmd rotate.Command, names ...rotate.Name) ([]CommandResult, error)
 	Reload(ctx context.Context) (ReloadResult, error)
 	Backup(ctx context.Context, to io.Writer) error
@@ -36,8 +38,9 @@ type Plan struct {
 // HistoryQuery chooses events. An empty Name takes all credentials.
 type HistoryQuery struct {
 	Name  rotate.Name
-	Since time.Time
-	Limit int // the newest so many; 0: all
+	Since time.Time // counts itself
+	Until time.Time // does not
+	Limit int       // the newest so many; 0: all
 }
 
 // HistoryEntry is one event with its number in the credential's history.
@@ -94,6 +97,7 @@ func (f *Fleet) names() []rotate.Name {
 type Archive interface {
 	History(ctx context.Context, q HistoryQuery) ([]HistoryEntry, error)
 	Verify(ctx context.Context, name rotate.Name) (int64, error)
+	Export(ctx context.Context, q HistoryQuery, to io.Writer) error
 	Backup(ctx context.Context, to io.Writer) error
 }
 
@@ -218,6 +222,14 @@ func (v *Verbs) Verify(ctx context.Context, name rotate.Name) (int64, error) {
 		return 0, err
 	}
 	return v.Archive.Verify(ctx, name)
+}
+
+// Export implements Service.
+func (v *Verbs) Export(ctx context.Context, q HistoryQuery, to io.Writer) error {
+	if err := v.checkName(ctx, q.Name); err != nil {
+		return err
+	}
+	return v.Archive.Export(ctx, q, to)
 }
 
 // checkName accepts what is in the config, and what the journal remembers from an earlier one.

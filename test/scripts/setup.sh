@@ -13,6 +13,7 @@ wanted=(
   debootstrap:debootstrap
   node:nodejs
   npm:npm
+  python3:python3              # the script in docs/journal.md
   shellcheck:shellcheck
   chromium:chromium             # the status page, test/web
 )
