@@ -15,6 +15,7 @@ import (
 
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
+	"rotatord/internal/fleet"
 	"rotatord/internal/metrics"
 	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
@@ -251,6 +252,13 @@ func seen(id rotate.PortalID, listings iter.Seq2[portal.Listing, error]) ([]daem
 		out = append(out, s)
 	}
 	return out, nil
+}
+
+// join gives every credential its peers.
+func (a *adapters) join(f *fleet.Fleet) {
+	for _, m := range a.fleet.Credentials {
+		m.Peers = f
+	}
 }
 
 func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calendars) (daemon.Managed, error) {

@@ -177,7 +177,11 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.accepted = func() { c.levels.Set(level) }
+		next.join(p.app.fleet)
+		p.accepted = func() {
+			c.levels.Set(level)
+			p.app.fleet.Configure(cfg.FleetPolicy(), cfg.FleetMembers())
+		}
 		return next.fleet, nil
 	}
 }

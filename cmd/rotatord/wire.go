@@ -12,6 +12,7 @@ import (
 
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
+	"rotatord/internal/fleet"
 	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
 	"rotatord/internal/rotate"
@@ -30,6 +31,7 @@ type app struct {
 	writes   bool        // this process holds the journal's lock
 	db       *journal.DB // nil: there is none yet, and this process only reads
 	metrics  *metrics.Metrics
+	fleet    *fleet.Fleet
 	adapters *adapters
 	engine   *rotate.Engine
 	started  time.Time
@@ -100,8 +102,23 @@ func (a *app) build(extra []rotate.Observer) error {
 		return err
 	}
 	all := append(observers{eventLog{a.log}, a.metrics}, extra...)
+	if err := a.joinFleet(); err != nil {
+		return err
+	}
 	a.engine, err = rotate.New(rotate.Options{Journal: a.journal(), Observer: all, Instance: a.instance, Elapsed: elapsed})
 	return err
+}
+
+// joinFleet makes the fleet of the config, from what the journal says of each.
+func (a *app) joinFleet() error {
+	records, err := a.journal().List(context.Background())
+	if err != nil {
+		return err
+	}
+	a.fleet = fleet.New(records)
+	a.fleet.Configure(a.cfg.FleetPolicy(), a.cfg.FleetMembers())
+	a.adapters.join(a.fleet)
+	return nil
 }
 
 // journal for the domain: an empty one where none exists yet.

@@ -23,6 +23,7 @@ func (k *checker) run() {
 	k.sinks()
 	k.credentials()
 	k.calendars()
+	k.fleet()
 	k.schedule()
 	k.daemon()
 }

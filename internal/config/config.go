@@ -31,6 +31,7 @@ type Config struct {
 	Vault       *Vault               `yaml:"vault,omitempty" doc:"The HashiCorp Vault that vault sinks write to. Leave it out if no sink needs it."`
 	Sinks       map[string]*SinkSpec `yaml:"sinks,omitempty" doc:"Places that consumers read keys from, by a name of yours."`
 	Defaults    Defaults             `yaml:"defaults,omitempty" doc:"What every credential has unless it says otherwise."`
+	Fleet       Fleet                `yaml:"fleet,omitempty" doc:"What binds the credentials to each other: stages, the most rotations at once, and a stop after failed proofs. Dead, compromised and critical ones neither wait nor count."`
 	Credentials []*Credential        `yaml:"credentials" doc:"The API key credentials to watch or rotate."`
 	Schedules   Schedules            `yaml:"schedules,omitempty" doc:"When the daemon wakes up. What is due is decided by stored dates, so a missed or doubled wake-up harms nothing."`
 	HTTP        HTTP                 `yaml:"http,omitempty" doc:"Metrics, health and the status page."`

@@ -14,6 +14,7 @@ type Defaults struct {
 	Portal      string   `yaml:"portal,omitempty" doc:"Portal of credentials that name none."`
 	Owner       string   `yaml:"owner,omitempty" doc:"Owner of credentials that name none."`
 	Environment string   `yaml:"environment,omitempty" doc:"Environment of credentials that name none."`
+	Stage       string   `yaml:"stage,omitempty" doc:"Stage of credentials that name none."`
 	Sinks       []string `yaml:"sinks,omitempty" doc:"Sinks of credentials that name none, the first being the commit point."`
 	Mode        string   `yaml:"mode,omitempty" jsonschema:"enum=watch,enum=rotate" doc:"Mode of credentials that state none."`
 	Adopt       string   `yaml:"adopt,omitempty" jsonschema:"enum=manual,enum=auto" doc:"Adoption of credentials that state none."`
@@ -31,6 +32,7 @@ type Credential struct {
 	Item        ItemID   `yaml:"item" jsonschema:"required" doc:"The item's id: 32 hexadecimal digits, from the address of its page."`
 	Owner       string   `yaml:"owner,omitempty" doc:"Team or person that answers for it."`
 	Environment string   `yaml:"environment,omitempty" doc:"For example production."`
+	Stage       string   `yaml:"stage,omitempty" doc:"One of fleet.stages. In none if left out: it waits for nobody, and nobody waits for it."`
 	Consumers   []string `yaml:"consumers,omitempty" doc:"Who breaks when the key dies; shown in alerts."`
 	Sinks       []string `yaml:"sinks,omitempty" doc:"Names of sinks above, in the order of writing. The first is the commit point and the source of the others."`
 	Policy      Policy   `yaml:"policy,omitempty" doc:"When and how it rotates; missing keys come from defaults.policy."`
@@ -121,7 +123,7 @@ func (c *Config) inherit() {
 	d := c.Defaults
 	for _, cr := range c.Credentials {
 		for _, s := range []struct{ to, from *string }{{&cr.Portal, &d.Portal}, {&cr.Owner, &d.Owner},
-			{&cr.Environment, &d.Environment}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}} {
+			{&cr.Environment, &d.Environment}, {&cr.Stage, &d.Stage}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}} {
 			if *s.to == "" {
 				*s.to = *s.from
 			}

@@ -83,6 +83,23 @@ func (s Span) MarshalText() ([]byte, error) {
 	return []byte(model.Duration(s.Time).String()), nil
 }
 
+// Share of a whole, above 0 and up to 1; written as a percentage.
+type Share float64
+
+// UnmarshalText parses "5%".
+func (s *Share) UnmarshalText(b []byte) error {
+	n, ok := strings.CutSuffix(string(b), "%")
+	pct, err := strconv.Atoi(n)
+	if !ok || err != nil || pct < 1 || pct > 100 {
+		return badValue("write a share from 1% to 100%", "%s is no share", shown(string(b)))
+	}
+	*s = Share(float64(pct) / 100)
+	return nil
+}
+
+// MarshalText writes the same notation.
+func (s Share) MarshalText() ([]byte, error) { return fmt.Appendf(nil, "%.0f%%", float64(s)*100), nil }
+
 // Path is absolute and clean.
 type Path string
 

@@ -58,6 +58,9 @@ func (ProxyURL) JSONSchema() *jsonschema.Schema { return textSchema(`^(https?|so
 // JSONSchema wants a usable name.
 func (Name) JSONSchema() *jsonschema.Schema { return textSchema(nameForm.String()) }
 
+// JSONSchema wants a percentage.
+func (Share) JSONSchema() *jsonschema.Schema { return textSchema(`^([1-9][0-9]?|100)%$`) }
+
 // JSONSchema wants a date, or a time with its zone.
 func (When) JSONSchema() *jsonschema.Schema { return textSchema(whenForm) }
 

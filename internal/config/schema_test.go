@@ -255,6 +255,8 @@ func valueWords(typ reflect.Type, f field) (words string, inner reflect.Type, su
 		return "duration", nil, ""
 	case reflect.TypeFor[Span]():
 		return "duration or share", nil, ""
+	case reflect.TypeFor[Share]():
+		return "share", nil, ""
 	case reflect.TypeFor[SecretRef]():
 		return "secret reference", nil, ""
 	case reflect.TypeFor[Path]():

@@ -41,60 +41,88 @@ type Member struct {
 	Held   bool // by the config
 }
 
-// Fleet implements rotate.Peers.
+// Fleet implements rotate.Peers. One lives as long as the process; a reload gives it
+// another policy and other members.
 type Fleet struct {
 	mu      sync.Mutex
 	policy  Policy
-	members map[rotate.Name]*state
-	stages  []map[rotate.Name]*state // by index of the stage
-	running map[rotate.Name]bool     // between claim and promotion, and not urgent
-	failed  map[rotate.Name]bool     // a new key failed its proof
-	rotated int                      // members that rotate at all
+	facts   map[rotate.Name]facts // of every record that was seen
+	members map[rotate.Name]member
+	stages  [][]member // by index of the stage, each sorted by name
+	running map[rotate.Name]bool
+	failed  map[rotate.Name]bool // members whose new key failed its proof
+	rotated int                  // members that rotate at all
 }
 
 var _ rotate.Peers = (*Fleet)(nil)
 
-type state struct {
-	m      Member
-	stage  int // -1: none
-	record rotate.Record
+type member struct {
+	Member
+	stage int // -1: none
 }
 
-// New makes the fleet of a config; records are the journal's, in any order. Records
-// of credentials that are no members are left out.
-func New(p Policy, members []Member, records []rotate.Record) *Fleet {
-	f := &Fleet{policy: p, members: make(map[rotate.Name]*state, len(members)), stages: make([]map[rotate.Name]*state, len(p.Stages)),
-		running: map[rotate.Name]bool{}, failed: map[rotate.Name]bool{}}
-	for i := range f.stages {
-		f.stages[i] = map[rotate.Name]*state{}
-	}
-	for _, m := range members {
-		s := &state{m: m, stage: slices.Index(p.Stages, m.Stage)}
-		f.members[m.Name] = s
-		if m.Mode == rotate.ModeRotate {
-			f.rotated++
-		}
-		if s.stage >= 0 {
-			f.stages[s.stage][m.Name] = s
-		}
-	}
+// facts is the little of a record that others depend on.
+type facts struct {
+	phase       rotate.Phase
+	live        rotate.KeyFacts
+	adopted     time.Time
+	promoted    time.Time
+	hold        *rotate.Hold
+	drift       rotate.Drift
+	running     bool // between claim and promotion, and not urgent
+	quarantined bool
+	dead        bool
+	failed      bool
+}
+
+// New makes a fleet that allows everything, from the journal's records.
+func New(records []rotate.Record) *Fleet {
+	f := &Fleet{facts: make(map[rotate.Name]facts, len(records))}
+	f.Configure(Policy{}, nil)
 	for _, r := range records {
 		f.Saw(r)
 	}
 	return f
 }
 
+// Configure replaces policy and members. What was seen of credentials stays.
+func (f *Fleet) Configure(p Policy, members []Member) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.policy, f.rotated = p, 0
+	f.members = make(map[rotate.Name]member, len(members))
+	f.stages = make([][]member, len(p.Stages))
+	f.running, f.failed = map[rotate.Name]bool{}, map[rotate.Name]bool{}
+	for _, m := range members {
+		one := member{Member: m, stage: slices.Index(p.Stages, m.Stage)}
+		f.members[m.Name] = one
+		if m.Mode == rotate.ModeRotate {
+			f.rotated++
+		}
+		if one.stage >= 0 {
+			f.stages[one.stage] = append(f.stages[one.stage], one)
+		}
+		f.count(m.Name)
+	}
+	for _, stage := range f.stages {
+		slices.SortFunc(stage, func(a, b member) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	}
+}
+
 // Saw keeps what a journalled record says.
 func (f *Fleet) Saw(r rotate.Record) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := f.members[r.Name]
-	if s == nil {
-		return
+	f.facts[r.Name] = facts{phase: r.Phase, live: r.Live, adopted: r.AdoptedAt, promoted: r.PromotedAt, hold: r.Hold, drift: r.Drift, running: counts(r),
+		quarantined: r.Quarantine != nil, dead: !r.DeadAt.IsZero(), failed: !r.ProofFailedAt.IsZero()}
+	if _, ok := f.members[r.Name]; ok {
+		f.count(r.Name)
 	}
-	s.record = r
-	set(f.running, r.Name, counts(r))
-	set(f.failed, r.Name, !r.ProofFailedAt.IsZero())
+}
+
+func (f *Fleet) count(n rotate.Name) {
+	set(f.running, n, f.facts[n].running)
+	set(f.failed, n, f.facts[n].failed)
 }
 
 func set(m map[rotate.Name]bool, n rotate.Name, is bool) {
@@ -159,8 +187,8 @@ func (f *Fleet) stopped(name rotate.Name) rotate.Block {
 		names = append(names, string(one))
 	}
 	slices.Sort(names)
-	return rotate.Block{Reason: rotate.ReasonFleetStop, Text: fmt.Sprintf("new keys of %d credentials failed their proof: %s; find out why, then `rotatord resume %s`",
-		n, few(names), strings.Join(names[:min(n, 3)], " "))}
+	return rotate.Block{Reason: rotate.ReasonFleetStop, Text: fmt.Sprintf("new keys of %d credentials failed their proof: %s; find out why, then `rotatord resume NAME` each",
+		n, few(names))}
 }
 
 func few(names []string) string {
@@ -171,14 +199,13 @@ func few(names []string) string {
 	return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
 }
 
-// earlier is what an earlier stage still has to do. The stage right before is named
-// last, since it is the one that ends the wait.
+// earlier is what the earliest unfinished stage still has to do.
 func (f *Fleet) earlier(name rotate.Name, now time.Time) rotate.Block {
-	s := f.members[name]
-	if s == nil || s.stage <= 0 {
+	m, ok := f.members[name]
+	if !ok || m.stage <= 0 {
 		return rotate.Block{}
 	}
-	for i := range s.stage {
+	for i := range m.stage {
 		if b := f.stageBlock(i, now); b.Reason != "" {
 			return b
 		}
@@ -187,47 +214,44 @@ func (f *Fleet) earlier(name rotate.Name, now time.Time) rotate.Block {
 }
 
 func (f *Fleet) stageBlock(i int, now time.Time) rotate.Block {
-	var why, name string
-	var until time.Time
-	for _, s := range f.stages[i] {
-		text, at := s.pending(now, f.policy.HealthyFor)
-		// The first by name is the one that is told, whatever order a map has.
-		if text != "" && (name == "" || string(s.m.Name) < name) {
-			why, name, until = text, string(s.m.Name), at
+	for _, m := range f.stages[i] {
+		text, until := m.pending(f.facts[m.Name], now, f.policy.HealthyFor)
+		if text == "" {
+			continue
 		}
+		if until.IsZero() {
+			until = now.Add(retry)
+		}
+		return rotate.Block{Reason: rotate.ReasonStage, Until: until, Text: fmt.Sprintf("stage %s comes first: %s %s", f.policy.Stages[i], m.Name, text)}
 	}
-	if why == "" {
-		return rotate.Block{}
-	}
-	if until.IsZero() {
-		until = now.Add(retry)
-	}
-	return rotate.Block{Reason: rotate.ReasonStage, Until: until, Text: fmt.Sprintf("stage %s comes first: %s %s", f.policy.Stages[i], name, why)}
+	return rotate.Block{}
 }
 
 // pending says what a credential of an earlier stage still has to do; until is zero
 // where nothing but its own progress ends that.
-func (s *state) pending(now time.Time, healthyFor time.Duration) (text string, until time.Time) {
-	r := &s.record
-	switch held := s.m.Held || r.Hold.Active(now); {
-	case s.m.Mode != rotate.ModeRotate || r.AdoptedAt.IsZero():
+func (m member) pending(r facts, now time.Time, healthyFor time.Duration) (text string, until time.Time) {
+	switch {
+	case m.Mode != rotate.ModeRotate || r.adopted.IsZero():
 		return "", time.Time{} // it never rotates here
-	case r.Phase.InCutOver():
+	case r.phase.InCutOver():
 		return "rotates right now", time.Time{}
-	case r.Quarantine != nil:
+	case r.quarantined:
 		return "is quarantined", time.Time{}
-	case !r.ProofFailedAt.IsZero():
+	case r.failed:
 		return "got a key that failed its proof", time.Time{}
-	case !r.DeadAt.IsZero():
+	case r.dead:
 		return "serves a dead key", time.Time{}
-	case r.Drift != rotate.DriftNone:
-		return "is in drift (" + string(r.Drift) + ")", time.Time{}
-	case held:
+	case r.drift != rotate.DriftNone:
+		return "is in drift (" + string(r.drift) + ")", time.Time{}
+	case m.Held || r.hold.Active(now):
 		return "", time.Time{} // a person keeps it where it is; the others are not meant
-	case now.Before(r.PromotedAt.Add(healthyFor)):
-		return "serves its new key since " + r.PromotedAt.UTC().Format(time.RFC3339) + " only", r.PromotedAt.Add(healthyFor)
+	case now.Before(r.promoted.Add(healthyFor)):
+		return "serves its new key only since " + r.promoted.UTC().Format(time.RFC3339), r.promoted.Add(healthyFor)
+	case r.phase == rotate.PhaseOverlap || r.phase == rotate.PhaseRetiring:
+		return "", time.Time{}
 	}
-	if at, ok := rotate.DueAt(*r, s.m.Policy); ok && !now.Before(at) && r.Phase != rotate.PhaseOverlap && r.Phase != rotate.PhaseRetiring {
+	at, ok := rotate.DueAt(rotate.Record{Live: r.live, AdoptedAt: r.adopted}, m.Policy)
+	if ok && !now.Before(at) {
 		return "is due itself", time.Time{}
 	}
 	return "", time.Time{}

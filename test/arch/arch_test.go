@@ -38,7 +38,7 @@ var layers = map[string][]string{
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
 	"internal/calendar":          {"internal/rotate", "internal/calendar"},
 	"internal/fleet":             {"internal/rotate", "internal/fleet"},
-	"internal/config":            {"internal/rotate", "internal/calendar", "internal/credspec", "internal/config"},
+	"internal/config":            {"internal/rotate", "internal/calendar", "internal/fleet", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
 	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
 	"internal/bench":             {"internal"}, // tests only: what docs/performance.md claims
