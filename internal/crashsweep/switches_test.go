@@ -3,6 +3,7 @@ package crashsweep
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -17,7 +18,7 @@ type setting struct{ name, value string }
 func settings() []setting {
 	var list []setting
 	for _, s := range portaltest.New(portaltest.Options{Product: portaltest.Online}).Switches() {
-		if s.Name == portaltest.SwitchManner {
+		if s.Name == portaltest.SwitchManner || strings.HasPrefix(s.Name, "usage_") {
 			continue
 		}
 		for _, v := range s.Values {

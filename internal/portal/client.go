@@ -41,12 +41,13 @@ const (
 	opAPITokens = "api_tokens"
 	opAPIKeys   = "api_keys"
 	opParity    = "parity"
+	opUsage     = "usage"
 )
 
 // Ops lists every operation, for metrics that create their series at start.
 func Ops() []string {
 	return []string{opSignIn, opOAuth, opSelf, opUser, opItem, opApp, opSetExpiry, opMint, opRevoke, opProve, opControl,
-		opSearch, opContent, opAPITokens, opAPIKeys, opParity}
+		opSearch, opContent, opAPITokens, opAPIKeys, opParity, opUsage}
 }
 
 // Client of one portal. Its methods may be called from several goroutines.

@@ -39,6 +39,12 @@ const (
 	SwitchDateHeader            = "date_header"
 	SwitchServiceStatus         = "service_status"
 	SwitchProveExpiration       = "prove_expiration"
+	SwitchUsagePairs            = "usage_pairs"
+	SwitchUsageRange            = "usage_range"
+	SwitchUsageBuckets          = "usage_buckets"
+	SwitchUsageAppFilter        = "usage_app_filter"
+	SwitchUsageRight            = "usage_right"
+	SwitchUsageLag              = "usage_lag"
 )
 
 // Values a switch shares with another or that the code asks for.
@@ -155,6 +161,18 @@ func furtherSwitches() []Switch {
 			Meaning: "location services report errors by HTTP status, or with HTTP 200 and an error body"},
 		{Name: SwitchProveExpiration, Values: []string{"key", "item"},
 			Meaning: "appInfo.expirationDate: the key's own expiry, or the date that the item shows now"},
+		{Name: SwitchUsagePairs, Values: []string{"strings", "numbers", "sparse", "null"},
+			Meaning: "members of a usage series: [time, number] as strings, as numbers, only those that are not 0, or null for 0"},
+		{Name: SwitchUsageRange, Values: []string{"any", "31d", "7d"},
+			Meaning: "the longest time between startTime and endTime of usage; more is 400"},
+		{Name: SwitchUsageBuckets, Values: []string{"utc", "org_zone"},
+			Meaning: "whether a usage day begins at midnight UTC or at the organisation's, seven hours later"},
+		{Name: SwitchUsageAppFilter, Values: []string{"honoured", "ignored"},
+			Meaning: "whether usage with appId is that app's alone, or everybody's"},
+		{Name: SwitchUsageRight, Values: []string{"reports", "admin", "anybody"},
+			Meaning: "who may read usage: admins and holders of portal:admin:createReports, admins alone, or everybody signed in"},
+		{Name: SwitchUsageLag, Values: []string{"0s", "3h", "36h"}, AnyDuration: true,
+			Meaning: "how long after it happened traffic shows in usage"},
 	}
 }
 

@@ -220,6 +220,7 @@ func (w *world) register(privileges string) any {
 func TestSwitches(t *testing.T) {
 	rows := switchTests()
 	maps.Copy(rows, moreSwitchTests())
+	maps.Copy(rows, usageSwitchTests())
 	var missing []string
 	for _, s := range switchTable() {
 		for _, value := range s.Values {

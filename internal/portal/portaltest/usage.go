@@ -3,6 +3,7 @@ package portaltest
 import (
 	"hash/fnv"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,14 +36,15 @@ func (e *Emulator) usage(c *call) (any, error) {
 	if e.opts.Product.enterprise() {
 		return nil, &apiError{code: 404, message: textUsageMissing}
 	}
-	if !c.id.admin() && !c.id.has("portal:admin:createReports") {
+	if !c.maySeeUsage() {
 		return nil, forbidden()
 	}
 	step, ok := periods()[c.form.Get("period")]
 	from, until := c.intParam("startTime", -1), c.intParam("endTime", -1)
-	if !ok || from < 0 || until <= from || (until-from)/millisOf(step) > maxBuckets {
+	if !ok || from < 0 || until <= from || (until-from)/millisOf(step) > maxBuckets || until-from > e.usageRange() {
 		return nil, &apiError{code: 400, messageCode: "GWM_0007", message: "Invalid request"}
 	}
+	base := e.usageBase(from, step)
 	groups := splitList(c.form.Get("groupby"))
 	sums := map[string]*usageSeries{}
 	for _, row := range e.usageRows(c, from, until, step) {
@@ -63,15 +65,49 @@ func (e *Emulator) usage(c *call) (any, error) {
 			}
 			sums[key.String()] = s
 		}
-		at := from + (millis(row.At)-from)/millisOf(step)*millisOf(step)
+		at := base + (millis(row.At)-base)/millisOf(step)*millisOf(step)
 		s.num[at] += row.Num
 		s.credits[at] += row.Credits
 	}
 	data := []obj{}
 	for _, key := range slices.Sorted(maps.Keys(sums)) {
-		data = append(data, sums[key].json(c, from, until, millisOf(step)))
+		data = append(data, sums[key].json(c, base, until, millisOf(step)))
 	}
 	return obj{"startTime": from, "endTime": until, "period": c.form.Get("period"), "data": data}, nil
+}
+
+// maySeeUsage: no page says which right it takes.
+func (c *call) maySeeUsage() bool {
+	switch c.e.switches[SwitchUsageRight] {
+	case "anybody":
+		return !c.id.anonymous()
+	case "admin":
+		return c.id.admin()
+	}
+	return c.id.admin() || c.id.has("portal:admin:createReports")
+}
+
+// usageRange is the longest span that may be asked for, in milliseconds.
+func (e *Emulator) usageRange() int64 {
+	switch e.switches[SwitchUsageRange] {
+	case "31d":
+		return 31 * 24 * time.Hour.Milliseconds()
+	case "7d":
+		return 7 * 24 * time.Hour.Milliseconds()
+	}
+	return math.MaxInt64
+}
+
+// orgOffset is where the organisation's midnight lies, in the switch that puts buckets there.
+const orgOffset = 7 * time.Hour
+
+// usageBase is the start of the first bucket, which holds from.
+func (e *Emulator) usageBase(from int64, step time.Duration) int64 {
+	if !e.is(SwitchUsageBuckets, "org_zone") || step < 24*time.Hour {
+		return from
+	}
+	since := from - millisOf(orgOffset)
+	return since - since%millisOf(24*time.Hour) + millisOf(orgOffset)
 }
 
 func millisOf(d time.Duration) int64 { return d.Milliseconds() }
@@ -90,20 +126,39 @@ type usageSeries struct {
 func (s *usageSeries) json(c *call, from, until, step int64) obj {
 	o := maps.Clone(s.labels)
 	for _, name := range splitList(c.form.Get("vars")) {
-		pairs := [][2]string{}
+		pairs := [][2]any{}
 		for at := from; at < until; at += step {
-			value := "0"
+			var value float64
 			switch name {
 			case "num":
-				value = strconv.Itoa(s.num[at])
+				value = float64(s.num[at])
 			case "credits", "cost":
-				value = strconv.FormatFloat(s.credits[at], 'f', -1, 64)
+				value = s.credits[at]
 			}
-			pairs = append(pairs, [2]string{strconv.FormatInt(at, 10), value})
+			if pair, ok := usagePair(c.e.switches[SwitchUsagePairs], at, value); ok {
+				pairs = append(pairs, pair)
+			}
 		}
 		o[name] = pairs
 	}
 	return o
+}
+
+// usagePair is one member of a series as the switch writes it; ok false leaves it out.
+func usagePair(form string, at int64, value float64) (pair [2]any, ok bool) {
+	switch form {
+	case "numbers":
+		return [2]any{at, value}, true
+	case "sparse":
+		ok = value != 0
+	case "null":
+		if ok = true; value == 0 {
+			return [2]any{strconv.FormatInt(at, 10), nil}, true
+		}
+	default:
+		ok = true
+	}
+	return [2]any{strconv.FormatInt(at, 10), strconv.FormatFloat(value, 'f', -1, 64)}, ok
 }
 
 func rowLabels(r UsageRow) map[string]string {
@@ -113,6 +168,9 @@ func rowLabels(r UsageRow) map[string]string {
 func usageMatches(c *call, r UsageRow) bool {
 	labels := rowLabels(r)
 	for _, name := range []string{"etype", "stype", "task", "appId", "username", "name"} {
+		if name == "appId" && c.e.is(SwitchUsageAppFilter, "ignored") {
+			continue
+		}
 		if wanted := c.form.Get(name); wanted != "" && !slices.Contains(splitList(wanted), labels[name]) {
 			return false
 		}
@@ -128,6 +186,10 @@ func (e *Emulator) usageRows(c *call, from, until int64, step time.Duration) []U
 		unit = time.Hour
 	}
 	only := splitList(c.form.Get("appId"))
+	if e.is(SwitchUsageAppFilter, "ignored") {
+		only = nil
+	}
+	shown := millis(c.now.Add(-e.duration(SwitchUsageLag)))
 	var rows []UsageRow
 	for _, id := range e.order {
 		it := e.items[id]
@@ -136,7 +198,7 @@ func (e *Emulator) usageRows(c *call, from, until int64, step time.Duration) []U
 		}
 		first := max(from, millis(it.Created.Truncate(unit)))
 		first += (millisOf(unit) - first%millisOf(unit)) % millisOf(unit)
-		for at := first; at < min(until, millis(c.now)); at += millisOf(unit) {
+		for at := first; at < min(until, shown); at += millisOf(unit) {
 			n := syntheticRequests(it.app.clientID, at, unit)
 			row := UsageRow{At: time.UnixMilli(at), ClientID: it.app.clientID, User: it.Owner}
 			row.Type, row.Task, row.Num, row.Credits = "geocode", "geocode", n, float64(n)*0.04
@@ -146,7 +208,7 @@ func (e *Emulator) usageRows(c *call, from, until int64, step time.Duration) []U
 		}
 	}
 	for _, r := range e.added {
-		if at := millis(r.At); at >= from && at < until {
+		if at := millis(r.At); at >= from && at < until && at < shown {
 			rows = append(rows, r)
 		}
 	}
