@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -22,6 +23,10 @@ import (
 type RefreshIdentity struct {
 	ClientID string
 	Store    RefreshStore
+	// RenewBefore its end, or at that share of its life before its end, a refresh token
+	// is renewed; after half its life if both are 0, or if it lives no longer than that.
+	RenewBefore      time.Duration
+	RenewBeforeShare float64
 }
 
 // RefreshToken is one refresh token. Zero times are unknown.
@@ -47,13 +52,14 @@ type RefreshStore interface {
 }
 
 // refreshSignIn gets access tokens by refresh_token, and swaps the refresh token
-// itself in its second half of life.
+// itself in time.
 type refreshSignIn struct {
 	RefreshIdentity
 	c *Client
 
 	grant   RefreshGrant  // as loaded by secret
 	unsaved *RefreshGrant // renewed, but the store refused it: it outranks the store
+	ends    atomic.Pointer[time.Time]
 }
 
 func (r *refreshSignIn) secret(ctx context.Context) (rotate.Secret, error) {
@@ -69,6 +75,7 @@ func (r *refreshSignIn) secret(ctx context.Context) (rotate.Secret, error) {
 		}
 		r.grant = g
 	}
+	r.ends.Store(new(r.grant.Current.Expires))
 	if !r.grant.Next.Token.IsZero() {
 		return r.grant.Next.Token, nil
 	}
@@ -115,6 +122,7 @@ func (r *refreshSignIn) proveNext(ctx context.Context) (grant, error) {
 	switch {
 	case err == nil:
 		r.grant.Current = r.grant.Next
+		r.ends.Store(new(r.grant.Current.Expires))
 	case rotate.KindOf(err) != rotate.KindAuth || r.grant.Current.Token.IsZero():
 		return grant{}, err
 	}
@@ -125,8 +133,8 @@ func (r *refreshSignIn) proveNext(ctx context.Context) (grant, error) {
 	return g, err
 }
 
-// renewalDue in the second half of the token's life, or a week after it was obtained
-// where its end is unknown: the shortest documented default is two weeks.
+// renewalDue as RefreshIdentity says, or a week after it was obtained where its end is
+// unknown: the shortest documented default is two weeks.
 func (r *refreshSignIn) renewalDue() bool {
 	now, t := time.Now(), r.grant.Current
 	switch {
@@ -137,7 +145,15 @@ func (r *refreshSignIn) renewalDue() bool {
 	case t.Expires.IsZero():
 		return now.After(t.Obtained.Add(7 * 24 * time.Hour))
 	}
-	return now.After(t.Obtained.Add(t.Expires.Sub(t.Obtained) / 2))
+	life := t.Expires.Sub(t.Obtained)
+	lead := life / 2
+	switch {
+	case r.RenewBeforeShare > 0 && r.RenewBeforeShare < 1:
+		lead = time.Duration(float64(life) * r.RenewBeforeShare)
+	case r.RenewBefore > 0 && r.RenewBefore < life:
+		lead = r.RenewBefore
+	}
+	return now.After(t.Expires.Add(-lead))
 }
 
 // exchange swaps the refresh token: prove that the store takes writes, get the new

@@ -94,6 +94,13 @@ func (s *session) failedSince(seen uint64) error {
 	return s.lastErr
 }
 
+// expire makes the next caller sign in anew; the present token outlasts a failure of that.
+func (s *session) expire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.renewAt = time.Time{}
+}
+
 // drop gives up a token that the portal refused, unless it was replaced meanwhile.
 func (s *session) drop(generation uint64) {
 	s.mu.Lock()
@@ -221,20 +228,4 @@ func refusedSignIn(_ *fault, e *rotate.Error) {
 func incomplete(what, member string) *rotate.Error {
 	return &rotate.Error{Op: what, Kind: rotate.KindTransient, Cause: rotate.CauseNotAPortal,
 		Err: fmt.Errorf("the answer has no %s", member)}
-}
-
-// apiKeySignIn uses a key as the token. There is nothing to sign in to; the key is
-// read again every unknownLife, and when the portal refused it.
-type apiKeySignIn struct{ APIKeyIdentity }
-
-func (a *apiKeySignIn) secret(ctx context.Context) (rotate.Secret, error) {
-	s, err := a.Key(ctx)
-	if err != nil {
-		return rotate.Secret{}, fmt.Errorf("read api key: %w", err)
-	}
-	return s, nil
-}
-
-func (a *apiKeySignIn) signIn(_ context.Context, secret rotate.Secret) (grant, error) {
-	return grant{token: secret}, nil
 }

@@ -36,6 +36,7 @@ var layers = map[string][]string{
 	"internal/metrics":           {"internal/rotate", "internal/metrics"},
 	"internal/web":               {"internal/rotate", "internal/web"},
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
+	"internal/identity":          {"internal/rotate"},
 	"internal/calendar":          {"internal/rotate", "internal/calendar"},
 	"internal/fleet":             {"internal/rotate", "internal/fleet"},
 	"internal/config":            {"internal/rotate", "internal/calendar", "internal/fleet", "internal/credspec", "internal/config"},
