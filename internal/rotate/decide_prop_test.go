@@ -3,6 +3,7 @@ package rotate
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -94,6 +95,17 @@ func anyRecord(t *rapid.T, in *In) {
 		rot.New = anyFacts(t, "new")
 	}
 	r.MarkDue = flip(t, "mark due", 4)
+	if flip(t, "revoke fails", 4) {
+		r.Revoke = Ladder{Attempts: 2, RetryAt: anyTime(t, "revoke retry"), Error: "x"}
+	}
+	for _, p := range HookPoints() {
+		if flip(t, "hooked "+string(p), 2) {
+			r.Hooked = append(r.Hooked, p)
+		}
+	}
+	if flip(t, "hook due", 4) {
+		r.HookDue = &HookCall{Point: AfterRetiring}
+	}
 }
 
 func anyView(t *rapid.T, in *In) {
@@ -163,6 +175,19 @@ func anyIn(t *rapid.T) In {
 		p.Calendar = rapid.SampledFrom([]Calendar{nil, closed{ReasonWindow}}).Draw(t, "calendar")
 	}
 	in.Deaths = rapid.IntRange(0, 5).Draw(t, "deaths")
+	if flip(t, "hooks", 3) {
+		in.Hooks = HookSet(rapid.Uint16().Draw(t, "hook points"))
+	}
+	if in.Gated = flip(t, "gated", 3); in.Gated {
+		in.View.Have |= NeedGates
+		for range rapid.IntRange(1, 2).Draw(t, "gates") {
+			in.View.Gates = append(in.View.Gates, GateView{Name: "g", Answer: QuietAnswer{Quiet: flip(t, "quiet", 2)},
+				Err: rapid.SampledFrom([]error{nil, nil, errDown}).Draw(t, "gate error")})
+		}
+	}
+	if flip(t, "peers", 4) {
+		in.Peers = Block{Reason: rapid.SampledFrom([]Reason{ReasonStage, ReasonLimit, ReasonFleetStop}).Draw(t, "peers say")}
+	}
 	return in
 }
 
@@ -263,10 +288,34 @@ func (s seenIn) wrongs(d Decision) []string {
 		rushed := rot != nil && rot.Compromised || q != nil && q.Kind == RequestCompromised
 		bad(!rushed && s.Record.RetireAt.After(s.Portal) && !s.Record.Previous.LatestExpiry.Before(s.Portal), "overlap")
 		bad(!rushed && (s.Record.Quarantine != nil || s.Policy.Calendar != nil), "quarantined or closed")
+		bad(!rushed && inUse(s.Gated, s.View.Gates), "still in use")
+		bad(s.Record.Revoke.RetryAt.After(s.Now), "the ladder of revocations")
 	case StepRevoke:
 		bad(s.serves(d.Slot) && !outage, "a sink serves it")
 		bad(!s.agrees() && !outage, "no agreement")
 		bad(q == nil && s.unknown(d.Slot), "somebody unknown") // a person names the slot
+	}
+	return all
+}
+
+// inUse tells whether a gate stands against the end of the previous key.
+func inUse(gated bool, gates []GateView) bool {
+	for _, g := range gates {
+		if !g.Answer.Quiet || g.Err != nil {
+			return true
+		}
+	}
+	return gated && len(gates) == 0
+}
+
+// unasked lists the hooks that a step must not have come before.
+func (s seenIn) unasked(d Decision) (all []HookPoint) {
+	points := map[Step][]HookPoint{StepClaim: {BeforeClaiming}, StepDate: {AfterClaiming, BeforeDating}, StepMint: {AfterDating, BeforeMinting},
+		StepProve: {AfterMinting, BeforeProving}, StepRetire: {AfterPublishing, BeforeRetiring}}[d.Step]
+	for _, p := range points {
+		if s.Hooks.Has(p) && !slices.Contains(s.Record.Hooked, p) {
+			all = append(all, p)
+		}
 	}
 	return all
 }
@@ -286,6 +335,12 @@ func decideProperly(t *rapid.T) {
 	seen := unseen(in, have)
 	if again := Decide(unseen(in, have)); !reflect.DeepEqual(d, again) {
 		t.Fatalf("decided %+v, then %+v", d, again)
+	}
+	if missed := (seenIn{&seen}).unasked(d); len(missed) > 0 {
+		t.Fatalf("%s before the hooks of %v", d.Step, missed)
+	}
+	if d.Step == StepStart && seen.Peers.Reason != "" && !urgent(d.Due) && !seen.critical() && (d.Due != ReasonRequested || seen.Peers.Reason == ReasonLimit) {
+		t.Fatalf("a start for %s against %s", d.Due, seen.Peers.Reason)
 	}
 	switch d.Step {
 	case StepMint, StepDate, StepRetire, StepRevoke:

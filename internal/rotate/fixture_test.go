@@ -166,6 +166,9 @@ func unseen(in In, have Need) In {
 	if have&NeedOld != 0 {
 		v.Old, v.OldHad = full.Old, full.OldHad
 	}
+	if have&NeedGates != 0 {
+		v.Gates = full.Gates
+	}
 	in.View = v
 	return in
 }
