@@ -17,6 +17,8 @@ const (
 	callRead      callKind = "portal read"
 	callSinkWrite callKind = "sink write"
 	callSinkRead  callKind = "sink read"
+	callHook      callKind = "hook"
+	callGate      callKind = "gate"
 )
 
 // call is one thing that the program asked of the world.
@@ -57,6 +59,10 @@ func (k callKind) kinds() []faultKind {
 	case callSinkWrite:
 		return []faultKind{failBefore, failAfter, loseReply, lateOne, lateFour}
 	case callSinkRead:
+		return []faultKind{failBefore, stale}
+	case callHook:
+		return []faultKind{failBefore, dieBefore, dieAfter}
+	case callGate:
 		return []faultKind{failBefore, stale}
 	}
 	return nil

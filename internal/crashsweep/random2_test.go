@@ -187,6 +187,8 @@ func (w *randomWorld) finish() {
 	w.moveClock(-w.moved)
 	w.switchesBack()
 	w.cred.Mode = rotate.ModeRotate
+	h, g := w.asked()
+	h.veto, g.busy = false, false
 	w.emu.FlushLate()
 	for _, s := range w.sinks {
 		s.Settle()
@@ -227,7 +229,7 @@ func (w *randomWorld) rests(days int) bool {
 
 // well: agreed on, nothing stopped, and no key of ours unserved.
 func (w *randomWorld) well(r rotate.Record) bool {
-	if r.Drift != rotate.DriftNone || r.Quarantine != nil || r.Hold != nil || r.AdoptedAt.IsZero() || r.Blocked == rotate.ReasonOccupied || len(r.Refusals) > 0 {
+	if r.Drift != rotate.DriftNone || r.Quarantine != nil || r.Hold != nil || r.AdoptedAt.IsZero() || r.Blocked == rotate.ReasonOccupied || len(r.Refusals) > 0 || r.HookDue != nil {
 		return false
 	}
 	for _, s := range w.sinks {

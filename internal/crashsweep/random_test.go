@@ -83,6 +83,10 @@ func deeds() map[string]func(w *randomWorld, n int) {
 		"clock": func(w *randomWorld, n int) {
 			w.moveClock([]time.Duration{10 * time.Minute, 5 * time.Hour, -5 * time.Hour, 2 * day}[n%4])
 		},
+		"hooks": func(w *randomWorld, n int) {
+			h, g := w.asked()
+			h.veto, g.busy = n%4 == 1, n%4 == 2
+		},
 		"clock right": func(w *randomWorld, _ int) { w.moveClock(-w.moved) },
 		"watch":       func(w *randomWorld, _ int) { w.cred.Mode = rotate.ModeWatch },
 		"watch off":   func(w *randomWorld, _ int) { w.cred.Mode = rotate.ModeRotate },

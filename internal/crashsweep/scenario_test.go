@@ -32,6 +32,7 @@ func scenarios() []scenario {
 			}
 			_ = w.try(rotate.Command{Kind: rotate.CommandCompromised})
 		}},
+		{name: "hooks and gates", mints: 1, prepare: func(w *world) { settled(w); w.ask() }, begin: func(w *world) { pause(w.untilDue()) }},
 	}
 }
 
