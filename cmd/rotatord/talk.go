@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/prometheus/common/expfmt"
 
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
@@ -55,38 +53,10 @@ func (t *talker) check(now time.Time, views []daemon.View) {
 	for i, v := range views {
 		due, _ := rotate.DueAt(v.Record, v.Policy)
 		out[i] = alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
-			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, DueAt: due}
+			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, DueAt: due,
+			ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore}
 	}
 	t.Check(now, out)
-}
-
-// credentialViews for a scrape.
-func (p *process) credentialViews() []metrics.CredentialView {
-	views := p.daemon.Views()
-	out := make([]metrics.CredentialView, len(views))
-	for i, v := range views {
-		due, _ := rotate.DueAt(v.Record, v.Policy)
-		out[i] = metrics.CredentialView{Name: v.Name, Portal: v.ID.Portal, Product: v.Product, Owner: v.Owner, Environment: v.Environment,
-			Item: v.ID.Item, Mode: v.Mode, Record: v.Record, DueAt: due}
-	}
-	return out
-}
-
-// exposition writes the metrics as text.
-func exposition(m *metrics.Metrics) func(io.Writer) error {
-	return func(w io.Writer) error {
-		families, err := m.Gatherer().Gather()
-		if err != nil {
-			return fmt.Errorf("gather metrics: %w", err)
-		}
-		enc := expfmt.NewEncoder(w, expfmt.NewFormat(expfmt.TypeTextPlain))
-		for _, f := range families {
-			if err := enc.Encode(f); err != nil {
-				return fmt.Errorf("write metrics: %w", err)
-			}
-		}
-		return nil
-	}
 }
 
 // withoutURL is an HTTP client's error without the address, which may hold a token.

@@ -33,6 +33,9 @@ type View struct {
 	Mode        rotate.Mode
 	Record      rotate.Record
 	DueAt       time.Time // when a rotation becomes due by the clock; zero is unknown
+	ConfigHold  string    // the config's reason to hold it; "" is none
+	// CriticalBefore its end, a key's rotation waits for nothing that only postpones it.
+	CriticalBefore time.Duration
 }
 
 // Store keeps JSON values under keys, durably.

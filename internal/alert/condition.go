@@ -16,6 +16,10 @@ const (
 	ConditionQuarantined Condition = "quarantined" // rotating again would not help
 	ConditionDrift       Condition = "drift"       // journal, sinks and portal disagree
 	ConditionFailing     Condition = "failing"     // an effect fails again and again
+	ConditionHeld        Condition = "held"        // a hold outlives the date at which the key should have been rotated
+	ConditionUnretired   Condition = "unretired"   // the old key outlives its overlap: it will not die, or somebody still uses it
+	ConditionStopped     Condition = "stopped"     // due, and the fleet was stopped after failed proofs
+	ConditionOrphan      Condition = "orphan"      // a valid key of ours that no sink serves
 	ConditionDone        Condition = "done"        // a rotation went well
 )
 
@@ -32,6 +36,8 @@ const (
 const (
 	// failuresBefore: one failed attempt is the network's, several are somebody's.
 	failuresBefore = 3
+	// unretiredFor: a gate is asked every probe_every, and a first failure means little.
+	unretiredFor = time.Hour
 	// driftFor: sinks that are being written to differ for a moment.
 	driftFor = 5 * time.Minute
 	// lateShare of the time between due and expiry may pass before a rotation that is
@@ -49,14 +55,30 @@ type finding struct {
 	once bool
 }
 
-// findings of a credential at now. Of a dead and an expiring key the first says it all.
+// findings of a credential at now. Of a dead, a held and an expiring key the first
+// says it all.
 func (a *Alerter) findings(v View, now time.Time) []finding {
 	r := v.Record
 	var out []finding
-	if !r.DeadAt.IsZero() {
+	h, isHeld := held(v, now)
+	switch {
+	case !r.DeadAt.IsZero():
 		out = append(out, finding{condition: ConditionDead, severity: SeverityCritical, step: 1})
-	} else if f, ok := a.expiring(v, now); ok {
-		out = append(out, f)
+	case isHeld && now.Before(r.Live.Expires):
+		out = append(out, h) // of a held and an expiring key the first says why
+	default:
+		if f, ok := a.expiring(v, now); ok {
+			out = append(out, f)
+		}
+	}
+	if r.Previous.Fingerprint != "" && !r.RetireAt.IsZero() && now.Sub(r.RetireAt) >= unretiredFor && unretired(r) {
+		out = append(out, finding{condition: ConditionUnretired, severity: SeverityWarning, step: 1})
+	}
+	if r.Due != "" && r.Blocked == rotate.ReasonFleetStop {
+		out = append(out, finding{condition: ConditionStopped, severity: SeverityWarning, step: 1})
+	}
+	if orphaned(r) != rotate.NoSlot {
+		out = append(out, finding{condition: ConditionOrphan, severity: SeverityWarning, step: 1, once: true})
 	}
 	if r.Quarantine != nil {
 		out = append(out, finding{condition: ConditionQuarantined, severity: SeverityWarning, step: 1})
@@ -67,6 +89,34 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 		out = append(out, finding{condition: ConditionDrift, severity: SeverityWarning, step: 1})
 	}
 	return out
+}
+
+// held: who holds a credential is told when the hold begins to cost, and paged when
+// the key is about to die of it.
+func held(v View, now time.Time) (finding, bool) {
+	r := &v.Record
+	if (v.ConfigHold == "" && !r.Hold.Active(now)) || v.DueAt.IsZero() || now.Before(v.DueAt) || r.Phase.InCutOver() {
+		return finding{}, false
+	}
+	if !r.Live.Expires.IsZero() && !now.Before(r.Live.Expires.Add(-v.CriticalBefore)) {
+		return finding{condition: ConditionHeld, severity: SeverityCritical, step: 2}, true
+	}
+	return finding{condition: ConditionHeld, severity: SeverityWarning, step: 1}, true
+}
+
+// unretired tells whether the old key stays for a reason that somebody must look at.
+func unretired(r rotate.Record) bool {
+	return r.Revoke.Attempts >= failuresBefore || r.Blocked == rotate.ReasonGate || r.Blocked == rotate.ReasonVeto
+}
+
+// orphaned is the slot with a key of ours that nobody serves and that was told.
+func orphaned(r rotate.Record) rotate.Slot {
+	for _, s := range rotate.Slots() {
+		if st := r.Slots[s]; st.Told && st.Active {
+			return s
+		}
+	}
+	return rotate.NoSlot
 }
 
 func (a *Alerter) expiring(v View, now time.Time) (finding, bool) {
@@ -99,7 +149,7 @@ func onItsWay(v View, now time.Time) bool {
 		return true
 	}
 	if v.Mode != rotate.ModeRotate || r.AdoptedAt.IsZero() || v.DueAt.IsZero() ||
-		r.Hold.Active(now) || r.Quarantine != nil || r.Drift != rotate.DriftNone || r.Blocked == rotate.ReasonOccupied {
+		v.ConfigHold != "" || r.Hold.Active(now) || r.Quarantine != nil || r.Drift != rotate.DriftNone || r.Blocked == rotate.ReasonOccupied {
 		return false
 	}
 	late := v.DueAt.Add(r.Live.Expires.Sub(v.DueAt) / lateShare)

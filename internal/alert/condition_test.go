@@ -119,11 +119,23 @@ func TestFindings(t *testing.T) {
 		{"quarantine says it all", func(r *rotate.Record) { r.Attempts, r.Quarantine = 9, &rotate.Quarantine{} }, []Condition{ConditionQuarantined}},
 		{"drift of a moment", func(r *rotate.Record) { r.Drift, r.DriftSince = rotate.DriftSinksDiffer, at().Add(-time.Minute) }, nil},
 		{"drift that stays", func(r *rotate.Record) { r.Drift, r.DriftSince = rotate.DriftSinksDiffer, at().Add(-time.Hour) }, []Condition{ConditionDrift}},
+		{"held before it is due", func(r *rotate.Record) { r.Hold = &rotate.Hold{Reason: "x"} }, nil},
+		{"held and due", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at().Add(days(9)) }, []Condition{ConditionHeld}},
+		{"held until it expired", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at() }, []Condition{ConditionExpiring}},
+		{"overlap", func(r *rotate.Record) { overlapped(r, 0); r.Blocked = rotate.ReasonGate }, nil},
+		{"still in use for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonGate }, []Condition{ConditionUnretired}},
+		{"vetoed for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonVeto }, []Condition{ConditionUnretired}},
+		{"retiring late for the window", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonWindow }, nil},
+		{"will not die", func(r *rotate.Record) { overlapped(r, time.Hour); r.Revoke.Attempts = 3 }, []Condition{ConditionUnretired}},
+		{"the fleet is stopped", func(r *rotate.Record) { r.Due, r.Blocked = rotate.ReasonExpiring, rotate.ReasonFleetStop }, []Condition{ConditionStopped}},
+		{"orphan", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true, Active: true} }, []Condition{ConditionOrphan}},
+		{"orphan that is gone", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true} }, nil},
 		{"a dead key does not also expire", func(r *rotate.Record) { r.DeadAt, r.Live.Expires = at(), at() }, []Condition{ConditionDead}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := expiringIn(100, 10, nil)
 			tt.change(&v.Record)
+			v.DueAt, v.CriticalBefore = v.Record.Live.Expires.Add(-days(10)), days(3)
 			var got []Condition
 			for _, f := range alerter(t).findings(v, at()) {
 				got = append(got, f.condition)
@@ -132,6 +144,38 @@ func TestFindings(t *testing.T) {
 				t.Errorf("findings (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// overlapped has an old key whose overlap ended so long ago.
+func overlapped(r *rotate.Record, ago time.Duration) {
+	r.Phase, r.RetireAt = rotate.PhaseOverlap, at().Add(-ago)
+	r.Previous = rotate.KeyFacts{Slot: rotate.Slot2, Fingerprint: "AT2_x", Generation: 2}
+}
+
+// TestAHoldWarnsWhenItCostsAndPagesWhenItKills: due, then critical, each said once at
+// once; the config's hold too.
+func TestAHoldWarnsWhenItCostsAndPagesWhenItKills(t *testing.T) {
+	for _, by := range []string{"a person", "the config"} {
+		var said []Severity
+		for left := 15; left > 0; left-- {
+			v := expiringIn(left, 10, nil)
+			v.CriticalBefore = days(3)
+			if by == "a person" {
+				v.Record.Hold = &rotate.Hold{Reason: "audit"}
+			} else {
+				v.ConfigHold = "audit"
+			}
+			if f, ok := held(v, at()); ok && (len(said) == 0 || said[len(said)-1] != f.severity) {
+				said = append(said, f.severity)
+				if want := map[Severity]int{SeverityWarning: 10, SeverityCritical: 3}[f.severity]; left != want {
+					t.Errorf("%s from %d days before the end, want %d", f.severity, left, want)
+				}
+			}
+		}
+		if !slices.Equal(said, []Severity{SeverityWarning, SeverityCritical}) {
+			t.Errorf("%s: %v", by, said)
+		}
 	}
 }
 
@@ -152,7 +196,18 @@ func pages(t *testing.T) map[string]Message {
 	}
 	page("dead", ConditionDead, func(v *View) { v.Record.DeadAt = at().Add(-20 * time.Minute) })
 	page("expiring", ConditionExpiring, nil)
-	page("expiring_held", ConditionExpiring, func(v *View) { v.Record.Hold, v.Record.Blocked = &rotate.Hold{}, rotate.ReasonHeld })
+	page("expiring_held", ConditionExpiring, func(v *View) {
+		v.Record.Hold, v.Record.Blocked, v.DueAt = &rotate.Hold{}, rotate.ReasonHeld, at().Add(days(1))
+	})
+	page("held", ConditionHeld, func(v *View) {
+		v.Record.Hold, v.Record.Blocked, v.CriticalBefore = &rotate.Hold{Reason: "audit"}, rotate.ReasonHeld, days(20)
+	})
+	page("unretired", ConditionUnretired, func(v *View) {
+		overlapped(&v.Record, 2*time.Hour)
+		v.Record.Revoke = rotate.Ladder{Attempts: 4, Error: "revoke slot 2: auth"}
+	})
+	page("stopped", ConditionStopped, func(v *View) { v.Record.Due, v.Record.Blocked = rotate.ReasonExpiring, rotate.ReasonFleetStop })
+	page("orphan", ConditionOrphan, func(v *View) { v.Record.Slots[rotate.Slot2] = rotate.SlotState{Told: true, Active: true} })
 	page("expiring_watched", ConditionExpiring, func(v *View) {
 		v.Mode, v.Record.AdoptedAt, v.Record.Blocked = rotate.ModeWatch, time.Time{}, rotate.ReasonWatch
 	})
@@ -166,8 +221,8 @@ func pages(t *testing.T) map[string]Message {
 
 func TestPagesSayEverything(t *testing.T) {
 	all := pages(t)
-	if len(all) != 7 {
-		t.Fatalf("%d pages were composed, want 7", len(all))
+	if len(all) != 11 {
+		t.Fatalf("%d pages were composed, want 11", len(all))
 	}
 	for name, m := range all {
 		for what, text := range map[string]string{"credential": m.Credential, "owner": m.Owner, "environment": m.Environment, "portal": m.Portal, "phase": m.Phase,

@@ -74,6 +74,9 @@ func (a *Alerter) compose(v View, f finding, inc incident, now time.Time) Messag
 	if rot := r.Rotation; rot != nil {
 		m.RotationID = rot.ID
 	}
+	if f.condition == ConditionUnretired && r.Revoke.Error != "" {
+		m.LastError = r.Revoke.Error
+	}
 	m.Title = m.Credential + ": " + headline(v, f.condition, now)
 	m.Command = command(v, f.condition, now)
 	return m
@@ -102,10 +105,35 @@ func headline(v View, c Condition, now time.Time) string {
 		return "drift: " + strings.ReplaceAll(string(r.Drift), "_", " ")
 	case ConditionFailing:
 		return fmt.Sprintf("rotation keeps failing (%d times)", r.Attempts)
+	case ConditionHeld:
+		return "held, and its rotation is due since " + When(v.DueAt, now) + ": " + holdReason(v, now)
+	case ConditionUnretired:
+		return "the old key outlives its overlap: " + whyUnretired(r)
+	case ConditionStopped:
+		return "due, and the fleet is stopped after failed proofs"
+	case ConditionOrphan:
+		return "slot " + orphaned(r).String() + " holds a valid key of ours that no sink serves"
 	case ConditionDone:
 		return "rotated"
 	}
 	return string(c)
+}
+
+func holdReason(v View, now time.Time) string {
+	if v.Record.Hold.Active(now) {
+		return v.Record.Hold.Reason
+	}
+	return v.ConfigHold
+}
+
+func whyUnretired(r rotate.Record) string {
+	switch {
+	case r.Revoke.Attempts >= failuresBefore:
+		return fmt.Sprintf("its revocation failed %d times", r.Revoke.Attempts)
+	case r.Blocked == rotate.ReasonVeto:
+		return "a hook says no"
+	}
+	return "somebody still uses it, or nobody knows"
 }
 
 // breaks says what breaks, for whom and when.
@@ -137,7 +165,9 @@ func command(v View, c Condition, now time.Time) string {
 		verb = "resume"
 	case c == ConditionExpiring && r.AdoptedAt.IsZero():
 		verb = "adopt"
-	case c == ConditionExpiring, c == ConditionFailing:
+	case c == ConditionHeld && r.Hold.Active(now):
+		verb = "resume"
+	case c == ConditionExpiring, c == ConditionFailing, c == ConditionHeld, c == ConditionUnretired, c == ConditionStopped, c == ConditionOrphan:
 		verb = "plan"
 	case c == ConditionDone:
 		verb = "history"
@@ -163,6 +193,7 @@ func (a *Alerter) runbook(c Condition) string {
 	anchor := map[Condition]string{
 		ConditionDead: "rotatordkeydead", ConditionExpiring: "rotatordkeyexpiresunrotated", ConditionQuarantined: "rotatordquarantined",
 		ConditionDrift: "rotatorddrift", ConditionFailing: "rotatordrotationfailing",
+		ConditionHeld: "rotatordheldlong", ConditionUnretired: "rotatordoldkeynotretired",
 	}[c]
 	if anchor == "" {
 		return ""

@@ -118,7 +118,8 @@ const (
 
 // rank orders what is sent first.
 func rank(c Condition, resolved bool) int {
-	order := slices.Index([]Condition{ConditionDead, ConditionExpiring, ConditionQuarantined, ConditionFailing, ConditionDrift}, c)
+	order := slices.Index([]Condition{ConditionDead, ConditionExpiring, ConditionHeld, ConditionStopped, ConditionQuarantined, ConditionFailing, ConditionDrift,
+		ConditionUnretired, ConditionOrphan}, c)
 	if resolved {
 		order += 10
 	}
