@@ -193,7 +193,8 @@ func (a *Alerter) runbook(c Condition) string {
 	anchor := map[Condition]string{
 		ConditionDead: "rotatordkeydead", ConditionExpiring: "rotatordkeyexpiresunrotated", ConditionQuarantined: "rotatordquarantined",
 		ConditionDrift: "rotatorddrift", ConditionFailing: "rotatordrotationfailing",
-		ConditionHeld: "rotatordheldlong", ConditionUnretired: "rotatordoldkeynotretired",
+		ConditionHeld: "rotatordheldlong", ConditionUnretired: "rotatordoldkeynotretired", ConditionStopped: "rotatordfleetstopped",
+		ConditionOrphan: "rotatordorphan",
 	}[c]
 	if anchor == "" {
 		return ""
