@@ -47,15 +47,7 @@ type foundKey struct {
 }
 
 func (c *cli) discover(ctx context.Context, args []string, write string) error {
-	cfg, err := c.loadConfig()
-	if err != nil {
-		return err
-	}
-	log, err := c.logger(cfg)
-	if err != nil {
-		return err
-	}
-	a, err := newAdapters(cfg, log, metrics.New(metrics.Options{}))
+	a, err := c.openAdapters()
 	if err != nil {
 		return err
 	}
@@ -72,11 +64,24 @@ func (c *cli) discover(ctx context.Context, args []string, write string) error {
 		return err
 	}
 	if write != "" {
-		if err := c.writeFound(cfg, write, all); err != nil {
+		if err := c.writeFound(a.cfg, write, all); err != nil {
 			return err
 		}
 	}
 	return c.showFound(all)
+}
+
+// openAdapters is for commands that ask portals and need no journal.
+func (c *cli) openAdapters() (*adapters, error) {
+	cfg, err := c.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	log, err := c.logger(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return newAdapters(cfg, log, metrics.New(metrics.Options{}))
 }
 
 func unknownPortal(name string, known []string) error {

@@ -41,6 +41,9 @@ type Status struct {
 	Attempts   int                `json:"attempts,omitempty"`
 	LastError  string             `json:"last_error,omitempty"`
 	LastKind   rotate.Kind        `json:"last_kind,omitempty"`
+	Revoke     rotate.Ladder      `json:"revoke,omitzero"`          // revocations of the old key that failed
+	ProofFail  time.Time          `json:"proof_failed_at,omitzero"` // a new key failed its proof
+	Orphans    []rotate.Orphan    `json:"orphans,omitempty"`        // valid keys of ours that no sink serves
 	SurveyedAt time.Time          `json:"surveyed_at,omitzero"`
 	ProbedAt   time.Time          `json:"probed_at,omitzero"`
 	// Attention says why a person should look, and what to do; "" if nobody needs to.
@@ -62,13 +65,11 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 		Mode: m.Mode, AdoptedAt: r.AdoptedAt, Phase: cmp.Or(r.Phase, rotate.PhaseIdle), Due: r.Due, Blocked: r.Blocked, NextAt: r.NextAt,
 		Live: r.Live, Previous: r.Previous, PromotedAt: r.PromotedAt, RetireAt: r.RetireAt, Request: r.Request,
 		Quarantine: r.Quarantine, Drift: r.Drift, DriftSince: r.DriftSince, DriftSays: r.DriftDetail, Attempts: r.Attempts,
-		LastError: r.LastError, LastKind: r.LastKind, SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
+		LastError: r.LastError, LastKind: r.LastKind, Revoke: r.Revoke, ProofFail: r.ProofFailedAt, Orphans: rotate.Orphans(r, m.Policy), SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
 	if r.Rotation != nil {
 		s.RotationID = r.Rotation.ID
 	}
-	if r.Hold.Active(now) {
-		s.Hold = r.Hold
-	}
+	s.Hold = holdOf(m, r, now)
 	s.DueAt, _ = rotate.DueAt(r, m.Policy)
 	for i, slot := range rotate.Slots() {
 		st := r.Slots[slot]
@@ -76,6 +77,22 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 	}
 	s.Attention, s.Cure = attention(m, r, now)
 	return s
+}
+
+func holdOf(m Managed, r rotate.Record, now time.Time) *rotate.Hold {
+	switch {
+	case r.Hold.Active(now):
+		return r.Hold
+	case m.Hold != "":
+		return &rotate.Hold{Reason: m.Hold, By: "the config"}
+	}
+	return nil
+}
+
+// held tells whether a hold stands against a rotation that is due.
+func held(m Managed, r rotate.Record, now time.Time) bool {
+	at, ok := rotate.DueAt(r, m.Policy)
+	return holdOf(m, r, now) != nil && ok && !now.Before(at) && !r.Phase.InCutOver()
 }
 
 // manyAttempts is how many failures in a row are worth a person's look.
@@ -96,6 +113,16 @@ func attention(m Managed, r rotate.Record, now time.Time) (why, cure string) {
 		return "journal, sinks and portal disagree (" + string(r.Drift) + ")", "rotatord plan " + name
 	case !r.Live.Expires.IsZero() && left < m.Policy.CriticalBefore:
 		return fmt.Sprintf("the served key expires within %s", m.Policy.CriticalBefore), "rotatord plan " + name
+	case held(m, r, now):
+		return "held although its rotation is due: " + holdOf(m, r, now).Reason, "rotatord resume " + name
+	case r.Blocked == rotate.ReasonFleetStop:
+		return "the fleet is stopped after failed proofs", "rotatord plan " + name
+	case r.Revoke.Attempts >= manyAttempts:
+		return fmt.Sprintf("the old key's revocation failed %d times", r.Revoke.Attempts), "rotatord history " + name
+	case r.Blocked == rotate.ReasonGate:
+		return "the old key outlives its overlap: a gate does not call it unused", "rotatord plan " + name
+	case r.Blocked == rotate.ReasonVeto:
+		return "a hook says no", "rotatord plan " + name
 	case m.Mode == rotate.ModeWatch && r.Due != "":
 		return "a rotation is due, and the mode is watch", "set mode: rotate for " + name
 	case m.Mode == rotate.ModeRotate && r.AdoptedAt.IsZero() && r.Epoch > 0:

@@ -249,6 +249,35 @@ func (in *In) decideMark() (Decision, bool) {
 	return Decision{Step: StepMark, Detail: "adoption and hold are written into the first sink"}, true
 }
 
+// Orphan is a valid key of ours that no sink serves.
+type Orphan struct {
+	Slot        Slot        `json:"slot"`
+	Fingerprint Fingerprint `json:"fingerprint,omitempty"` // "" for a key that nobody ever saw
+	Since       time.Time   `json:"since"`
+	Expires     time.Time   `json:"expires,omitzero"`
+	// RetireAt is when policy retires it, if nothing stands against that then; zero: it
+	// is only reported.
+	RetireAt time.Time `json:"retire_at,omitzero"`
+}
+
+// Orphans of a credential, as its journal knows them (rule 15).
+func Orphans(r Record, p Policy) []Orphan {
+	var all []Orphan
+	for _, s := range Slots() {
+		st := &r.Slots[s]
+		ours := st.Use == UseOwn || st.Use == UsePrevious && r.Previous.Slot != s
+		if !ours || !st.Active || r.Phase.InCutOver() && r.Rotation != nil && r.Rotation.Target == s {
+			continue
+		}
+		o := Orphan{Slot: s, Fingerprint: st.Key.Fingerprint, Since: st.Since, Expires: st.Expires}
+		if p.OrphanDelay > 0 {
+			o.RetireAt = st.Since.Add(p.OrphanDelay)
+		}
+		all = append(all, o)
+	}
+	return all
+}
+
 // decideOrphan retires a valid key of ours that no sink serves (rule 15).
 func (in *In) decideOrphan() (Decision, bool) {
 	r, p := &in.Record, &in.Policy
@@ -260,9 +289,9 @@ func (in *In) decideOrphan() (Decision, bool) {
 			return Decision{}, false
 		}
 	}
-	for _, s := range Slots() {
-		st := &r.Slots[s]
-		if st.Use != UseOwn && (st.Use != UsePrevious || r.Previous.Slot == s) || !st.Active || in.Now.Before(st.Since.Add(p.OrphanDelay)) {
+	for _, o := range Orphans(*r, *p) {
+		s := o.Slot
+		if in.Now.Before(o.RetireAt) {
 			continue
 		}
 		if d, ok := in.lookedAt(NeedAll); !ok {
