@@ -1,9 +1,12 @@
 package crashsweep
 
 import (
+	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"rotatord/internal/journal"
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
 )
@@ -110,4 +113,49 @@ func TestARevokeThatIsALieIsRepeated(t *testing.T) {
 		w.order(rotate.Command{Kind: rotate.CommandRotate})
 		w.wantRested()
 	})
+}
+
+func TestAListThatDisagreesIsTold(t *testing.T) {
+	inWorld(t, func(w *world) {
+		live := w.record().Live
+		list := func(at time.Time) {
+			keys := [3]rotate.ListedKey{}
+			keys[live.Slot] = rotate.ListedKey{Present: true, Expires: at}
+			w.sess.Listed(keys)
+			w.look()
+			w.run(time.Minute, nil)
+		}
+		list(live.Expires)
+		if r := w.record(); r.DatesDiffer != "" || !r.Slots[live.Slot].Listed.Equal(live.Expires) {
+			w.t.Errorf("agreeing sources: %q, listed %s", r.DatesDiffer, r.Slots[live.Slot].Listed)
+		}
+		list(live.Expires.Add(-20 * day))
+		r := w.record()
+		if !strings.Contains(r.DatesDiffer, "the list of keys says") || r.Drift != rotate.DriftNone || !r.Live.Expires.Equal(live.Expires) {
+			w.t.Errorf("a list that disagrees: %q, drift %q, expires %s", r.DatesDiffer, r.Drift, r.Live.Expires)
+		}
+		if n := w.told(rotate.EventDatesDiffer); n != 1 {
+			w.t.Errorf("told %d times", n)
+		}
+		w.wantMints(1)
+		pause(max(w.untilDue(), 0))
+		w.wantRested()
+		if r := w.record(); r.DatesDiffer != "" || !r.Slots[r.Live.Slot].Listed.IsZero() {
+			w.t.Errorf("the new key inherits %q, listed %s", r.DatesDiffer, r.Slots[r.Live.Slot].Listed)
+		}
+	})
+}
+
+// told counts events of a kind in the credential's history.
+func (w *world) told(k rotate.EventKind) (n int) {
+	list, err := w.db.History(context.Background(), w.cred.Name, journal.Filter{})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, e := range list {
+		if e.Kind == k {
+			n++
+		}
+	}
+	return n
 }

@@ -41,6 +41,7 @@ type Status struct {
 	Attempts   int                `json:"attempts,omitempty"`
 	LastError  string             `json:"last_error,omitempty"`
 	LastKind   rotate.Kind        `json:"last_kind,omitempty"`
+	Dates      string             `json:"dates_differ,omitempty"`   // sources that disagree about the served key's end
 	Revoke     rotate.Ladder      `json:"revoke,omitzero"`          // revocations of the old key that failed
 	ProofFail  time.Time          `json:"proof_failed_at,omitzero"` // a new key failed its proof
 	Orphans    []rotate.Orphan    `json:"orphans,omitempty"`        // valid keys of ours that no sink serves
@@ -56,7 +57,8 @@ type SlotStatus struct {
 	Use     rotate.SlotUse  `json:"use,omitempty"`
 	Key     rotate.KeyFacts `json:"key,omitzero"`
 	Active  bool            `json:"active"`
-	Expires time.Time       `json:"expires,omitzero"`
+	Expires time.Time       `json:"expires,omitzero"` // by the item
+	Listed  time.Time       `json:"listed,omitzero"`  // by the portal's list of keys
 }
 
 // statusOf a credential by its record.
@@ -65,7 +67,7 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 		Mode: m.Mode, AdoptedAt: r.AdoptedAt, Phase: cmp.Or(r.Phase, rotate.PhaseIdle), Due: r.Due, Blocked: r.Blocked, NextAt: r.NextAt,
 		Live: r.Live, Previous: r.Previous, PromotedAt: r.PromotedAt, RetireAt: r.RetireAt, Request: r.Request,
 		Quarantine: r.Quarantine, Drift: r.Drift, DriftSince: r.DriftSince, DriftSays: r.DriftDetail, Attempts: r.Attempts,
-		LastError: r.LastError, LastKind: r.LastKind, Revoke: r.Revoke, ProofFail: r.ProofFailedAt, Orphans: rotate.Orphans(r, m.Policy), SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
+		LastError: r.LastError, LastKind: r.LastKind, Dates: r.DatesDiffer, Revoke: r.Revoke, ProofFail: r.ProofFailedAt, Orphans: rotate.Orphans(r, m.Policy), SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
 	if r.Rotation != nil {
 		s.RotationID = r.Rotation.ID
 	}
@@ -73,7 +75,7 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 	s.DueAt, _ = rotate.DueAt(r, m.Policy)
 	for i, slot := range rotate.Slots() {
 		st := r.Slots[slot]
-		s.Slots[i] = SlotStatus{Use: st.Use, Key: st.Key, Active: st.Active, Expires: st.Expires}
+		s.Slots[i] = SlotStatus{Use: st.Use, Key: st.Key, Active: st.Active, Expires: st.Expires, Listed: st.Listed}
 	}
 	s.Attention, s.Cure = attention(m, r, now)
 	return s

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,6 +19,7 @@ func absorb(in In) (Record, []Event) {
 	}
 	if !a.r.AdoptedAt.IsZero() {
 		a.proof()
+		a.dates()
 		a.old()
 		a.in.Record = a.r
 		a.drift()
@@ -114,6 +116,53 @@ func (a *absorber) proof() {
 			a.r.ProofFailedAt = now // its proof did not hold
 		}
 	}
+}
+
+// dates compares what four sources say of the served key's expiry: the item, the
+// probe, the list of keys, and the flag. The first two decide (rule 11, and drift);
+// that they differ from the others is told.
+func (a *absorber) dates() {
+	v, live := &a.in.View, a.r.Live.Slot
+	if v.Have&(NeedProof|NeedItem|NeedApp) != NeedProof|NeedItem|NeedApp || v.err(NeedProof) != nil || v.err(NeedItem) != nil || v.err(NeedApp) != nil || !live.Valid() {
+		return
+	}
+	for _, s := range Slots() {
+		if l := a.in.Mem.Listed[s]; l.Present {
+			a.r.Slots[s].Listed = l.Expires
+		}
+	}
+	if !v.Proof.Valid {
+		return
+	}
+	differ := datesDiffer(a.r.Slots[live].Listed, v.Item.Expires[live], v.Proof.Expires, v.App.Active[live])
+	if differ != "" && differ != a.r.DatesDiffer {
+		a.event(EventDatesDiffer, Event{Slot: live, Fingerprint: a.r.Live.Fingerprint, Detail: differ})
+	}
+	a.r.DatesDiffer = differ
+}
+
+// datesDiffer is the sentence of a disagreement. A source that says nothing agrees.
+func datesDiffer(listed, item, probe time.Time, flag bool) string {
+	all := []struct {
+		name string
+		at   time.Time
+	}{{"the list of keys", listed}, {"the item", item}, {"the key itself", probe}}
+	var first, last time.Time
+	var said []string
+	for _, one := range all {
+		if one.at.IsZero() {
+			continue
+		}
+		said = append(said, one.name+" says "+stamp(one.at))
+		first, last = earlier(one.at, first), later(one.at, last)
+	}
+	if !flag {
+		said = append(said, "its flag says that there is no key")
+	}
+	if flag && last.Sub(first) <= dateTolerance {
+		return ""
+	}
+	return strings.Join(said, ", ")
 }
 
 // addRefusal keeps the first and the latest ones.

@@ -270,3 +270,27 @@ func TestAbsorbOldRefusals(t *testing.T) {
 		t.Errorf("%d refusals of a slot that is empty", len(r.OldRefusals))
 	}
 }
+
+func TestDatesDiffer(t *testing.T) {
+	at := func(days int) time.Time { return t0().Add(time.Duration(days) * day) }
+	for _, row := range []struct {
+		name                string
+		listed, item, probe time.Time
+		flag                bool
+		want                string
+	}{
+		{"all agree", at(60), at(60), at(60), true, ""},
+		{"rounded to days", at(60), at(61), at(60).Add(23 * time.Hour), true, ""},
+		{"silence agrees", time.Time{}, time.Time{}, at(60), true, ""},
+		{"nobody knows", time.Time{}, time.Time{}, time.Time{}, true, ""},
+		{"the list", at(30), at(60), at(60), true,
+			"the list of keys says 2026-04-09T12:00:00Z, the item says 2026-05-09T12:00:00Z, the key itself says 2026-05-09T12:00:00Z"},
+		{"the item", time.Time{}, at(63), at(60), true, "the item says 2026-05-12T12:00:00Z, the key itself says 2026-05-09T12:00:00Z"},
+		{"the flag", time.Time{}, at(60), at(60), false,
+			"the item says 2026-05-09T12:00:00Z, the key itself says 2026-05-09T12:00:00Z, its flag says that there is no key"},
+	} {
+		if got := datesDiffer(row.listed, row.item, row.probe, row.flag); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}

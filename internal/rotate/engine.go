@@ -36,6 +36,7 @@ type Session struct {
 	provedAt   time.Duration
 	sentAt     [3]time.Duration // by Slot: last mint or revoke sent; 0 is never
 	look       bool
+	listed     [3]ListedKey
 }
 
 // HoldsKey tells whether a minted key is in memory and in no sink: a graceful stop
@@ -44,6 +45,10 @@ func (s *Session) HoldsKey() bool { return !s.minted.IsZero() }
 
 // Look asks the next Advance for a deep look even if none is due.
 func (s *Session) Look() { s.look = true }
+
+// Listed notes what a listing says of the credential's keys; the next deep look
+// compares it.
+func (s *Session) Listed(keys [3]ListedKey) { s.listed = keys }
 
 // Options of an Engine.
 type Options struct {
@@ -124,6 +129,7 @@ func (e *Engine) input(ctx context.Context, c *Credential, s *Session, rec Recor
 	in.Mem = Memory{
 		ProofFresh: s.provedAt > 0 && elapsed-s.provedAt <= proofFor,
 		Look:       s.look,
+		Listed:     s.listed,
 	}
 	if rot := rec.Rotation; rot != nil && s.facts.Slot == rot.Target && s.facts.Generation == rot.Generation {
 		in.Mem.Minted = s.minted.Fingerprint()

@@ -47,13 +47,14 @@ const (
 	EventRequested    EventKind = "requested"
 	EventRefused      EventKind = "request_refused"
 	EventQuarantined  EventKind = "quarantined"
+	EventDatesDiffer  EventKind = "dates_differ"
 	EventBlocked      EventKind = "blocked" // a due rotation cannot start: Reason
 )
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventBlocked}
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventBlocked}
 }
 
 // Result of an effect: "ok" or the Kind of its error.

@@ -101,6 +101,9 @@ func (w *work) commit(back Entry) {
 // slot is the slot's state with another use, what was seen of it kept.
 func (w *work) slot(s Slot, use SlotUse, k KeyFacts) SlotState {
 	st := w.rec.Slots[s]
+	if st.Key.Fingerprint != k.Fingerprint {
+		st.Listed = time.Time{} // of the key before
+	}
 	st.Use, st.Key, st.Since, st.Taken = use, k, w.in.Now, false
 	if use == UseLive {
 		st.Active = true

@@ -42,6 +42,9 @@ type Record struct {
 	// OldRefusals are the same of the previous key while its slot is flagged active.
 	OldRefusals []time.Time `json:"old_refusals,omitempty"`
 
+	// DatesDiffer says which sources disagree about the served key's expiry; "" if none do.
+	DatesDiffer string `json:"dates_differ,omitempty"`
+
 	ProbedAt   time.Time `json:"probed_at,omitzero"`   // last probe of the served key
 	SurveyedAt time.Time `json:"surveyed_at,omitzero"` // last deep survey
 	Due        Reason    `json:"due,omitempty"`        // last plan: why a rotation is due
@@ -135,6 +138,9 @@ type SlotState struct {
 	Active  bool      `json:"active,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 	SeenAt  time.Time `json:"seen_at,omitzero"`
+	// Listed is the date of the portal's list of keys (apiTokens), the fourth source of
+	// a key's expiry. The list may be old or cut: it is told and decides nothing.
+	Listed time.Time `json:"listed,omitzero"`
 }
 
 // Outcome of an effect that was sent.

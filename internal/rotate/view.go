@@ -77,11 +77,12 @@ type In struct {
 
 // Memory is what the session knows and the journal does not.
 type Memory struct {
-	Minted     Fingerprint // of the key in memory; "" if there is none
-	ClaimFresh bool        // our claim is younger than half an effect horizon
-	ProofFresh bool        // the key in memory was proved within the last 10 s
-	InFlight   [3]bool     // by Slot: a mint or revoke of ours may still act, by the steady clock
-	Look       bool        // a deep look was asked for
+	Minted     Fingerprint  // of the key in memory; "" if there is none
+	ClaimFresh bool         // our claim is younger than half an effect horizon
+	ProofFresh bool         // the key in memory was proved within the last 10 s
+	InFlight   [3]bool      // by Slot: a mint or revoke of ours may still act, by the steady clock
+	Look       bool         // a deep look was asked for
+	Listed     [3]ListedKey // by Slot: what a listing said since the last deep look
 }
 
 // Step is what to do next: one external effect, or a change of the journal alone.
