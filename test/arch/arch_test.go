@@ -38,19 +38,21 @@ var layers = map[string][]string{
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
 	"internal/identity":          {"internal/rotate"},
 	"internal/calendar":          {"internal/rotate", "internal/calendar"},
+	"internal/quiet":             {"internal/rotate", "internal/quiet"},
 	"internal/fleet":             {"internal/rotate", "internal/fleet"},
 	"internal/config":            {"internal/rotate", "internal/calendar", "internal/fleet", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
 	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
 	"internal/bench":             {"internal"}, // tests only: what docs/performance.md claims
 	"internal/testkit":           {"internal/testkit"},
-	"cmd":                        {"internal", "cmd"},
+	"docs":                       {}, // the pages that are built in
+	"cmd":                        {"internal", "cmd", "docs"},
 	"test":                       {"internal", "test"},
 }
 
 // testSupport may be imported by tests and by one another. The emulator is also
 // a command that ships, so portaltest is not among them.
-var testSupport = []string{"internal/testkit", "internal/rotate/rotatetest"}
+var testSupport = []string{"internal/testkit", "internal/rotate/rotatetest", "internal/web/webtest"}
 
 type source struct {
 	file    string // slash path from the module's root
