@@ -8,18 +8,6 @@ import (
 	"rotatord/internal/rotate"
 )
 
-// rank is how urgent an entry is within its lane; lower goes first.
-type rank int
-
-const (
-	rankOrder   rank = iota // a person waits for an answer
-	rankHolding             // a minted key is in memory only
-	rankCutOver             // between claim and the last sink
-	rankDying               // dead, compromised, or about to expire
-	rankOpen                // overlap and retiring
-	rankIdle
-)
-
 // entry is one credential in the loop. Every field is the loop's, but session, which belongs to the worker while running.
 type entry struct {
 	m       Managed
@@ -28,7 +16,7 @@ type entry struct {
 	record  rotate.Record // as last journalled
 
 	at      time.Time // when to advance it
-	rank    rank
+	rank    rotate.Urgency
 	home    *entryHeap // where it is queued; nil while it is not
 	index   int        // in home
 	running bool
@@ -43,22 +31,23 @@ type entry struct {
 	detail  string
 }
 
-func (e *entry) rankAt(now time.Time) rank {
+// rankAt is how urgent an entry is, within its lane and before the limits of its portal.
+func (e *entry) rankAt(now time.Time) rotate.Urgency {
 	r := &e.record
 	switch {
 	case len(e.orders) > 0:
-		return rankOrder
+		return rotate.UrgencyOrder
 	case e.holding:
-		return rankHolding
+		return rotate.UrgencyHolding
 	case r.Phase.InCutOver():
-		return rankCutOver
+		return rotate.UrgencyCutOver
 	case r.Due == rotate.ReasonDead, r.Due == rotate.ReasonCompromised,
 		!r.Live.Expires.IsZero() && r.Live.Expires.Sub(now) < e.m.Policy.CriticalBefore:
-		return rankDying
+		return rotate.UrgencyDying
 	case r.Phase == rotate.PhaseOverlap, r.Phase == rotate.PhaseRetiring:
-		return rankOpen
+		return rotate.UrgencyOpen
 	}
-	return rankIdle
+	return rotate.UrgencyIdle
 }
 
 // lane is one portal's queue.

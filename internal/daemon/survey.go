@@ -109,7 +109,8 @@ func (s *surveys) sleepUntil(ctx context.Context, at time.Time) bool {
 // once surveys one portal.
 func (s *surveys) once(ctx context.Context, p Portal) {
 	began := time.Now()
-	listCtx, cancel := context.WithTimeout(rotate.WithPurpose(ctx, rotate.PurposeSurvey), s.d.o.SurveyTimeout)
+	marked := rotate.WithUrgency(rotate.WithPurpose(ctx, rotate.PurposeSurvey), rotate.UrgencySurvey)
+	listCtx, cancel := context.WithTimeout(marked, s.d.o.SurveyTimeout)
 	seen, err := p.Survey(listCtx)
 	cancel()
 	if ctx.Err() != nil {

@@ -42,8 +42,9 @@ func (l *loop) start(ln *lane, e *entry) {
 	look := e.look
 	e.look = false
 	credential, record := e.m.Credential, e.record
+	effects := rotate.WithUrgency(l.effects, e.rank)
 	l.workers.Go(func() {
-		ctx, cancel := context.WithTimeoutCause(l.effects, l.d.o.EffectTimeout, errEffectTimeout)
+		ctx, cancel := context.WithTimeoutCause(effects, l.d.o.EffectTimeout, errEffectTimeout)
 		defer cancel()
 		res := result{e: e, record: record, gen: gen}
 		if ord != nil {

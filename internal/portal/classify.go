@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"net/url"
@@ -144,7 +145,29 @@ type exchange struct {
 	tooBig  bool
 	date    time.Time
 	arrived time.Time
+	offset  time.Duration // how far the portal's clock was ahead of ours when it was last seen
 }
+
+// asksToWait tells whether the portal refused because it is asked too much, and for how
+// long it wants to be left alone; 0 where it does not say.
+func (x exchange) asksToWait() (wait time.Duration, limited bool) {
+	code := x.status
+	if x.fault != nil && x.fault.Code != 0 {
+		code = x.fault.Code
+	}
+	switch wait = x.retryAfter(); {
+	case x.err != nil:
+		return 0, false
+	case x.status == http.StatusTooManyRequests || code == http.StatusTooManyRequests:
+		return wait, true
+	case x.status == http.StatusServiceUnavailable || code == http.StatusServiceUnavailable:
+		return wait, wait > 0
+	}
+	return 0, false
+}
+
+// wait is Retry-After as far as it is obeyed.
+func (x exchange) wait() time.Duration { return min(x.retryAfter(), maxPause) }
 
 // classify turns an exchange into the closed classification; nil where it went well.
 func classify(n nature, x exchange) *rotate.Error {
@@ -154,7 +177,7 @@ func classify(n nature, x exchange) *rotate.Error {
 	case x.status == 0 || x.err != nil:
 		return &rotate.Error{Kind: unclear(n), Cause: rotate.CauseUnreachable, Err: x.err}
 	case x.status == http.StatusTooManyRequests || x.fault != nil && x.fault.Code == http.StatusTooManyRequests:
-		return &rotate.Error{Kind: rotate.KindRateLimited, Wait: retryAfter(x.header, x.date, x.arrived), Err: faultOr(x)}
+		return &rotate.Error{Kind: rotate.KindRateLimited, Wait: x.wait(), Err: faultOr(x)}
 	case x.status >= 300 && x.status < 400:
 		return &rotate.Error{Kind: rotate.KindPermanent, Cause: rotate.CauseNotAPortal,
 			Err: fmt.Errorf("the answer is a redirect (HTTP %d) to %s", x.status, redirectHost(x.header))}
@@ -180,7 +203,7 @@ func unreadable(n nature, x exchange) *rotate.Error {
 	case x.tooBig:
 		e.Err = errors.New("the answer is larger than the limit")
 	case x.status >= 500:
-		e.Wait = retryAfter(x.header, x.date, x.arrived)
+		e.Wait = x.wait()
 		e.Err = fmt.Errorf("HTTP %d without a portal's answer", x.status)
 	default:
 		e.Cause = rotate.CauseNotAPortal
@@ -216,29 +239,31 @@ func classifyFault(n nature, x exchange) *rotate.Error {
 	case code >= 500 || code == http.StatusRequestTimeout || code < 400:
 		// Below 400 the portal named no code: nothing says whether it acted.
 		e.Kind = unclear(n)
-		e.Wait = retryAfter(x.header, x.date, x.arrived)
+		e.Wait = x.wait()
 	}
 	return e
 }
 
-// retryAfter reads both forms of Retry-After; 0 without one. A date is taken against
-// the answer's own Date, so that clock skew does not matter.
-func retryAfter(h http.Header, date, arrived time.Time) time.Duration {
-	raw := strings.TrimSpace(h.Get("Retry-After"))
+// retryAfter reads both forms of Retry-After (RFC 9110, 10.2.3); 0 without one. A date is
+// taken against the answer's own Date, and without one against the portal's clock as we
+// know it, so that clock skew does not matter.
+func (x exchange) retryAfter() time.Duration {
+	raw := strings.TrimSpace(x.header.Get("Retry-After"))
 	if raw == "" {
 		return 0
 	}
-	if s, err := strconv.ParseInt(raw, 10, 32); err == nil {
-		return max(0, time.Duration(s)*time.Second)
+	if s, err := strconv.ParseUint(raw, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		return time.Duration(min(s, uint64(math.MaxInt64/time.Second))) * time.Second
 	}
 	at, err := http.ParseTime(raw)
 	if err != nil {
 		return 0
 	}
-	if date.IsZero() {
-		date = arrived
+	now := x.date
+	if now.IsZero() {
+		now = x.arrived.Add(x.offset)
 	}
-	return max(0, at.Sub(date))
+	return max(0, at.Sub(now))
 }
 
 func redirectHost(h http.Header) string {

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -101,7 +102,7 @@ func newClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make portal client: %w", err)
 	}
-	return &Client{
+	c := &Client{
 		opts: o, root: root, traced: o.Transport == nil,
 		referer: orElse(o.Referer, root.Scheme+"://"+root.Host),
 		clients: [3]*http.Client{
@@ -109,9 +110,34 @@ func newClient(o Options) (*Client, error) {
 			settling:  {Transport: many, CheckRedirect: noRedirect},
 			happening: {Transport: once, CheckRedirect: noRedirect},
 		},
-		limits: newLimits(o.Limits), retry: newRetry(o.Limits, o.Jitter),
-	}, nil
+		retry: newRetry(o.Limits, o.Jitter),
+	}
+	c.limits = newLimits(o.Limits, o.Log, c.paused)
+	return c, nil
 }
+
+// paused tells of a pause that the portal asked for.
+func (c *Client) paused(p pause) {
+	wait := time.Until(p.until)
+	attrs := []slog.Attr{slog.Duration("wait", wait.Round(time.Second)), slog.Time("until", p.until.UTC().Round(time.Second)), slog.Int("http_status", p.status)}
+	if p.asked > maxPause {
+		attrs = append(attrs, slog.Duration("asked", p.asked))
+	}
+	c.opts.Log.LogAttrs(context.Background(), slog.LevelWarn, "portal asks to be left alone", attrs...)
+	if c.opts.OnPause != nil {
+		c.opts.OnPause(p.until)
+	}
+}
+
+// Pause sends nothing before until: it is what an earlier client of this portal was told.
+// It lasts for an hour at most, whatever happened to our own clock since.
+func (c *Client) Pause(until time.Time) {
+	now := time.Now()
+	c.limits.queue.pause(now.Add(min(until.Sub(now), maxPause)))
+}
+
+// Standing is how the limits of this portal stand.
+func (c *Client) Standing() Standing { return c.limits.standing() }
 
 // Close drops idle connections.
 func (c *Client) Close() { c.clients[reading].CloseIdleConnections() }

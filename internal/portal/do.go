@@ -117,13 +117,18 @@ func within(what string, err error) *rotate.Error {
 
 // send makes one HTTP request under the portal's limits.
 func (c *Client) send(ctx context.Context, k call, token rotate.Secret, out any, repeat bool) (reply, *rotate.Error) {
-	leave, refused := c.limits.enter(ctx)
+	urgency := rotate.UrgencyOf(ctx)
+	if k.purpose == rotate.PurposeSignIn {
+		urgency = rotate.UrgencyOrder // whoever asked for it, everybody else waits for it too
+	}
+	leave, refused := c.limits.enter(ctx, urgency, k.nature)
 	if refused != nil {
 		refused.Op = k.what
 		return reply{}, refused
 	}
 	start := time.Now()
 	x := c.exchange(ctx, k, token)
+	c.limits.heed(x) // before leave lets the next one go
 	leave(verdictOf(ctx, x))
 	err := c.judge(k, x, out)
 	took := time.Since(start)
@@ -179,6 +184,7 @@ func (c *Client) exchange(ctx context.Context, k call, token rotate.Secret) exch
 		return exchange{err: cleanTransport(err, secrets), unsent: neverSent(err, c.traced, gotConn.Load()), arrived: time.Now()}
 	}
 	x := exchange{status: res.StatusCode, header: res.Header, arrived: time.Now()}
+	x.offset, _, _ = c.clock.read()
 	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
 		x.date = date
 		c.clock.note(date, before, x.arrived)

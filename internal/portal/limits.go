@@ -2,6 +2,8 @@ package portal
 
 import (
 	"context"
+	"errors"
+	"log/slog"
 	"maps"
 	"math"
 	"net/http"
@@ -10,31 +12,41 @@ import (
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
-	"github.com/failsafe-go/failsafe-go/ratelimiter"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
 
 	"rotatord/internal/rotate"
 )
 
-// limits is what stands between a call and its portal: requests at once, requests a
-// second, and a breaker that opens on consecutive transport failures.
+// limits is what stands between a call and its portal: a queue for requests at once and
+// a second, the pause that a portal asked for, and a breaker that opens on consecutive
+// transport failures. All credentials of the portal share it.
 type limits struct {
-	slots   chan struct{}
-	rate    ratelimiter.RateLimiter[any]       // nil: no limit
+	queue   queue
 	breaker circuitbreaker.CircuitBreaker[any] // nil: never opens
+	// told is called when the portal asked for a pause, or for a longer one.
+	told func(p pause)
+
+	mu      sync.Mutex
+	strikes int // guarded by mu: refusals in a row that named no wait
 }
 
-func newLimits(l Limits) *limits {
-	out := &limits{slots: make(chan struct{}, l.AtOnce)}
+// newLimits tells the log when the breaker moves.
+func newLimits(l Limits, log *slog.Logger, told func(pause)) *limits {
+	out := &limits{queue: queue{atOnce: l.AtOnce, patience: l.RetryWait}, told: told}
 	if l.PerSecond > 0 {
-		interval := time.Duration(math.Ceil(float64(time.Second) / l.PerSecond))
-		out.rate = ratelimiter.NewSmoothWithMaxRate[any](interval)
+		out.queue.interval = time.Duration(math.Ceil(float64(time.Second) / l.PerSecond))
 	}
 	if l.BreakerAfter > 0 {
 		out.breaker = circuitbreaker.NewBuilder[any]().
 			WithFailureThreshold(uint(l.BreakerAfter)).
 			WithSuccessThreshold(1).
 			WithDelay(l.BreakerDelay).
+			OnOpen(func(circuitbreaker.StateChangedEvent) {
+				log.LogAttrs(context.Background(), slog.LevelWarn, "portal breaker opened", slog.Duration("wait", l.BreakerDelay))
+			}).
+			OnClose(func(circuitbreaker.StateChangedEvent) {
+				log.LogAttrs(context.Background(), slog.LevelInfo, "portal breaker closed")
+			}).
 			Build()
 	}
 	return out
@@ -61,45 +73,64 @@ func verdictOf(ctx context.Context, x exchange) verdict {
 	return wayOpen
 }
 
+// longestHold bounds how long a mint or revoke waits for its turn. What it rests on was
+// read before, and its effect horizon counts from the time that was journalled before.
+const longestHold = 10 * time.Second
+
+var (
+	errPaused = errors.New("the portal asked to be left alone, and nothing was sent")
+	errHeld   = errors.New("the portal's limits held it back for too long, and nothing was sent")
+)
+
 // enter waits for the limits. After a nil error the caller sends one request and calls
 // leave once. Nothing has been sent when it returns an error.
-func (l *limits) enter(ctx context.Context) (leave func(verdict), refused *rotate.Error) {
+func (l *limits) enter(ctx context.Context, u rotate.Urgency, n nature) (leave func(verdict), refused *rotate.Error) {
 	if err := l.shut(); err != nil {
 		return nil, err
 	}
-	select {
-	case l.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, gaveUp(ctx)
+	if n == happening {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, longestHold+l.queue.interval, errHeld)
+		defer cancel()
 	}
-	free := func() { <-l.slots }
-	if l.rate != nil {
-		if l.rate.AcquirePermit(ctx) != nil {
-			free()
-			return nil, gaveUp(ctx)
+	for {
+		turned, refused := l.queue.acquire(ctx, u)
+		if refused != nil {
+			return nil, refused
+		}
+		if !turned {
+			break
+		}
+		if err := l.shut(); err != nil {
+			return nil, err
 		}
 	}
-	if ctx.Err() != nil {
-		free()
-		return nil, gaveUp(ctx)
-	}
 	if l.breaker == nil {
-		return func(verdict) { free() }, nil
+		return func(verdict) { l.queue.release() }, nil
 	}
 	if !l.breaker.TryAcquirePermit() {
-		free()
+		l.queue.release()
 		return nil, l.open()
 	}
 	trial := l.breaker.IsHalfOpen()
 	return func(v verdict) {
-		switch {
-		case v == wayOpen:
-			l.breaker.RecordSuccess()
-		case v == wayBroken, trial: // an abandoned trial proved nothing, and must give its permit back
-			l.breaker.RecordFailure()
-		}
-		free()
+		l.record(v, trial)
+		l.queue.release()
 	}, nil
+}
+
+// record tells the breaker how a request went. Nobody waits for a portal whose breaker
+// is open.
+func (l *limits) record(v verdict, trial bool) {
+	switch {
+	case v == wayOpen:
+		l.breaker.RecordSuccess()
+	case v == wayBroken, trial: // an abandoned trial proved nothing, and must give its permit back
+		l.breaker.RecordFailure()
+		if l.shut() != nil {
+			l.queue.clear()
+		}
+	}
 }
 
 // shut spares a call the wait for its turn while the breaker is open.
@@ -112,6 +143,105 @@ func (l *limits) shut() *rotate.Error {
 
 func (l *limits) open() *rotate.Error {
 	return &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseBreakerOpen, Wait: l.breaker.RemainingDelay(), Err: circuitbreaker.ErrOpen}
+}
+
+// pause is a portal's wish to be left alone.
+type pause struct {
+	until  time.Time
+	asked  time.Duration // as the answer says; 0: it did not
+	status int           // HTTP
+}
+
+const (
+	// maxPause caps what a Retry-After can do: nobody who means well asks for more, and
+	// a key may be dying meanwhile.
+	maxPause = time.Hour
+	// A refusal that names no wait pauses the portal for this long, doubled for each
+	// further one in a row.
+	firstPause   = time.Second
+	longestPause = time.Minute
+	// Several requests are refused at once, and each names its own end of one pause.
+	samePause = time.Second
+)
+
+// heed takes from an answer what it asks of everybody who calls this portal.
+func (l *limits) heed(x exchange) {
+	asked, limited := x.asksToWait()
+	if !limited {
+		if x.err == nil {
+			l.strike(false)
+		}
+		return
+	}
+	p := pause{asked: asked, status: x.status}
+	if asked <= 0 {
+		asked = l.strike(true)
+	}
+	p.until = x.arrived.Add(min(asked, maxPause))
+	if l.queue.pause(p.until) > samePause {
+		l.told(p)
+	}
+}
+
+// strike counts refusals that named no wait, and tells how long to wait after this one.
+// Those of requests that were sent before the pause began are the same refusal.
+func (l *limits) strike(hit bool) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case !hit:
+		l.strikes = 0
+	case !l.queue.isPaused():
+		l.strikes++
+	}
+	return min(firstPause<<min(max(l.strikes-1, 0), 10), longestPause)
+}
+
+// Breaker says whether requests are let through.
+type Breaker string
+
+// The states of a breaker.
+const (
+	BreakerOff      Breaker = "off"       // the config has none
+	BreakerClosed   Breaker = "closed"    // requests go through
+	BreakerOpen     Breaker = "open"      // none goes through
+	BreakerHalfOpen Breaker = "half_open" // one goes through, and decides
+)
+
+// Breakers lists every state, for metrics that create their series at start.
+func Breakers() []Breaker {
+	return []Breaker{BreakerOff, BreakerClosed, BreakerOpen, BreakerHalfOpen}
+}
+
+// Standing is how a portal's limits stand, for metrics and people.
+type Standing struct {
+	Breaker     Breaker
+	OpenUntil   time.Time              // zero unless the breaker is open
+	PausedUntil time.Time              // zero unless the portal asked for a pause that is not over
+	UnderWay    int                    // requests
+	Waiting     map[rotate.Urgency]int // requests; every urgency is in it
+}
+
+func (l *limits) standing() Standing {
+	now := time.Now()
+	s := l.queue.standing(now)
+	s.Breaker = BreakerOff
+	if l.breaker == nil {
+		return s
+	}
+	left := l.breaker.RemainingDelay()
+	switch l.breaker.State() {
+	case circuitbreaker.ClosedState:
+		s.Breaker = BreakerClosed
+	case circuitbreaker.HalfOpenState:
+		s.Breaker = BreakerHalfOpen
+	case circuitbreaker.OpenState:
+		s.Breaker = BreakerHalfOpen // the next request is the trial
+		if left > 0 {
+			s.Breaker, s.OpenUntil = BreakerOpen, now.Add(left)
+		}
+	}
+	return s
 }
 
 func gaveUp(ctx context.Context) *rotate.Error {

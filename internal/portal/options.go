@@ -68,8 +68,11 @@ type Options struct {
 	Transport http.RoundTripper
 	// OnRequest is told about each HTTP request after it ended. It must not block.
 	OnRequest func(op string, purpose rotate.Purpose, result rotate.Result, took time.Duration)
-	Log       *slog.Logger   // nil: nothing is logged
-	Jitter    func() float64 // [0,1) for back-off; nil takes math/rand
+	// OnPause is told until when the portal wants to be left alone, once a pause, for
+	// Client.Pause after a restart. It must not block.
+	OnPause func(until time.Time)
+	Log     *slog.Logger   // nil: nothing is logged
+	Jitter  func() float64 // [0,1) for back-off; nil takes math/rand
 }
 
 // Limits bound what one portal is asked to bear. Zero values take the defaults.

@@ -163,7 +163,7 @@ func (p *Parity) get(ctx context.Context, u *url.URL, key rotate.Secret, referre
 	}
 	if got.status == http.StatusTooManyRequests || got.code == http.StatusTooManyRequests {
 		date, _ := http.ParseTime(res.Header.Get("Date")) // zero without one
-		return got, &rotate.Error{Kind: rotate.KindRateLimited, Wait: retryAfter(res.Header, date, time.Now()), Err: errors.New(got.String())}
+		return got, &rotate.Error{Kind: rotate.KindRateLimited, Wait: exchange{header: res.Header, date: date, arrived: time.Now()}.wait(), Err: errors.New(got.String())}
 	}
 	if got.status >= 500 || got.code >= 500 {
 		return got, &rotate.Error{Kind: rotate.KindTransient, Err: errors.New(got.String())}

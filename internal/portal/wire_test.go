@@ -276,7 +276,7 @@ func FuzzAnswer(f *testing.F) {
 			return
 		}
 		transport := &counting{canned: canned{status: status, body: string(body)}}
-		c := keyClient(t, transport, Limits{})
+		c := keyClient(t, transport, Limits{RetryWait: 1})
 		ctx := t.Context()
 		minted, err := c.Mint(ctx, testID, testApp, rotate.Slot1)
 		if err == nil && minted.Key.Fingerprint().Slot() != rotate.Slot1 {
