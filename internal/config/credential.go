@@ -23,6 +23,8 @@ type Defaults struct {
 	Freezes     []Freeze `yaml:"freezes,omitempty" doc:"Freezes of credentials that state none."`
 	FreezeFile  Path     `yaml:"freeze_file,omitempty" doc:"Freeze file of credentials that name none."`
 	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Time zone of credentials that name none."`
+	Usage       string   `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never" doc:"Usage of credentials that state none."`
+	Budget      Budget   `yaml:"budget,omitempty" doc:"Budget, key by key, of credentials that leave a key out."`
 }
 
 // Credential is one portal item of API key credentials.
@@ -46,6 +48,8 @@ type Credential struct {
 	Freezes     []Freeze `yaml:"freezes,omitempty" doc:"When it may not, whatever the windows say. They replace those of defaults."`
 	FreezeFile  Path     `yaml:"freeze_file,omitempty" doc:"iCalendar file (.ics) whose events are freezes too. Read at the start and at each reload."`
 	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Zone of windows, dates of freezes and times without a zone in freeze_file, as in Europe/Berlin. schedules.time_zone if left out."`
+	Usage       string   `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never,default=auto" doc:"auto reads what it uses, where its portal tells; never does not ask."`
+	Budget      Budget   `yaml:"budget,omitempty" doc:"How many credits it may use, and what happens then; missing keys come from defaults.budget."`
 
 	targets []Target
 }
@@ -132,6 +136,7 @@ func (c *Config) inherit() {
 			cr.Sinks = slices.Clone(d.Sinks)
 		}
 		cr.inheritCalendar(d)
+		cr.inheritBudget(d)
 		own, from := reflect.ValueOf(&cr.Policy).Elem(), reflect.ValueOf(d.Policy)
 		for i := range own.NumField() {
 			if own.Field(i).IsNil() {

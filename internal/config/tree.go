@@ -12,6 +12,7 @@ type Portal struct {
 	Timeout       Duration      `yaml:"timeout,omitempty" jsonschema:"default=30s" doc:"Longest time for one request."`
 	Limits        Limits        `yaml:"limits,omitempty" doc:"What the portal may be asked."`
 	Breaker       Breaker       `yaml:"breaker,omitempty" doc:"When to leave a failing portal alone."`
+	Usage         string        `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never,default=auto" doc:"auto reads what its credentials use, where the product tells it (Online); never does not ask."`
 	DeathsPerHour int           `yaml:"deaths_per_hour,omitempty" jsonschema:"default=3,minimum=1" doc:"More keys found dead within an hour stop this portal's emergency rotations: then the portal is the problem."`
 }
 
@@ -141,6 +142,7 @@ type Schedules struct {
 	TimeZone string `yaml:"time_zone,omitempty" jsonschema:"default=UTC" doc:"Zone of the cron lines below, as in Europe/Berlin."`
 	Tick     string `yaml:"tick,omitempty" jsonschema:"default=* * * * *" doc:"When to look for due work (cron line)."`
 	Survey   string `yaml:"survey,omitempty" jsonschema:"default=*/5 * * * *" doc:"When to list what the portals hold (cron line)."`
+	Usage    string `yaml:"usage,omitempty" jsonschema:"default=17 * * * *" doc:"When to read what the credentials use (cron line)."`
 }
 
 // HTTP is the listener for machines and browsers.
