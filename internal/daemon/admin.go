@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -21,8 +23,22 @@ type AdminOptions struct {
 	Socket string
 	Group  string   // may use the reading verbs; "": the daemon's own
 	Users  []string // may also use the changing verbs, beside root and the daemon's own user
+	More   []Extra  // verbs besides those of Service
 	Log    *slog.Logger
 }
+
+// Extra is a verb of another package than this one.
+type Extra struct {
+	Pattern string // "GET /v1/usage"
+	Changes bool   // who may only read may not use it
+	// Serve returns what to answer as JSON. Body is capped.
+	Serve func(ctx context.Context, actor string, q url.Values, body io.Reader) (any, error)
+}
+
+// BadRequest is an Extra's error where the caller is to blame.
+func BadRequest(why string) error { return &badRequestError{why} }
+
+const maxExtra = 64 << 20
 
 // Admin serves a Service over a unix socket.
 type Admin struct {
@@ -96,6 +112,11 @@ func (a *Admin) routes() http.Handler {
 	change("GET /v1/backup", a.backup)
 	change("POST /v1/command", a.command)
 	change("POST /v1/reload", func(r *http.Request, _ peer) (any, error) { return a.service.Reload(r.Context()) })
+	for _, x := range a.o.More {
+		mux.Handle(x.Pattern, a.handle(func(r *http.Request, p peer) (any, error) {
+			return x.Serve(r.Context(), p.String(), r.URL.Query(), http.MaxBytesReader(nil, r.Body, maxExtra))
+		}, x.Changes))
+	}
 	return mux
 }
 

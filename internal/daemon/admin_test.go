@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -64,10 +66,10 @@ func (f *fakeService) Metrics(_ context.Context, to io.Writer) error {
 }
 
 // serve a service on a socket of its own until the test ends.
-func serve(t *testing.T, s Service) (*Client, string) {
+func serve(t *testing.T, s Service, more ...Extra) (*Client, string) {
 	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
-	a, err := NewAdmin(t.Context(), s, AdminOptions{Socket: socket})
+	a, err := NewAdmin(t.Context(), s, AdminOptions{Socket: socket, More: more})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,6 +85,26 @@ func serve(t *testing.T, s Service) (*Client, string) {
 		}
 	})
 	return c, socket
+}
+
+func TestAdminExtras(t *testing.T) {
+	c, _ := serve(t, &fakeService{}, Extra{Pattern: "POST /v1/echo", Changes: true,
+		Serve: func(_ context.Context, actor string, q url.Values, body io.Reader) (any, error) {
+			b, err := io.ReadAll(body)
+			if q.Get("bad") != "" {
+				return nil, BadRequest("not so")
+			}
+			return []string{actor, q.Get("x"), string(b)}, err
+		}})
+	var out []string
+	err := c.Ask(t.Context(), http.MethodPost, "/v1/echo", url.Values{"x": {"7"}}, "said", &out)
+	if want := []string{Actor(), "7", `"said"`}; err != nil || !slices.Equal(out, want) {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+	err = c.Ask(t.Context(), http.MethodPost, "/v1/echo", url.Values{"bad": {"1"}}, nil, &out)
+	if e, ok := errors.AsType[*RemoteError](err); !ok || e.Status != http.StatusBadRequest || e.Text != "not so" {
+		t.Errorf("a bad request is answered %v", err)
+	}
 }
 
 func TestAdminVerbs(t *testing.T) {

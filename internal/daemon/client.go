@@ -100,6 +100,11 @@ func (c *Client) call(ctx context.Context, method, path string, q url.Values, in
 	return nil
 }
 
+// Ask an Extra: in, if not nil, goes as JSON, and the answer is decoded into out.
+func (c *Client) Ask(ctx context.Context, method, path string, q url.Values, in, out any) error {
+	return c.call(ctx, method, path, q, in, out)
+}
+
 func (c *Client) copy(ctx context.Context, path string, q url.Values, to io.Writer) error {
 	body, err := c.do(ctx, http.MethodGet, path, q, nil)
 	if err != nil {
