@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/robfig/cron/v3"
+
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/fleet"
@@ -31,6 +33,9 @@ type adapters struct {
 	vault   *sinks.Vault // nil: no sink needs one
 	files   []*sinks.File
 	fleet   *daemon.Fleet
+	// surveyAt is the schedule of the light surveys.
+	surveyAt cron.Schedule
+	keyEnds  keyEnds
 }
 
 func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*adapters, error) {
@@ -87,8 +92,8 @@ func (a *adapters) portalOptions(name string, p *config.Portal) (portal.Options,
 		ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(), UserAgent: "rotatord/" + buildOf().Version, Log: a.log,
 		Limits: portal.Limits{AtOnce: p.Limits.AtOnce, PerSecond: p.Limits.PerSecond, BreakerAfter: p.Breaker.Failures,
 			BreakerDelay: p.Breaker.OpenFor.Std()},
-		OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, _ time.Duration) {
-			a.metrics.PortalRequest(rotate.PortalID(name), op, result)
+		OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, took time.Duration) {
+			a.metrics.PortalRequest(rotate.PortalID(name), op, result, took)
 		}}
 	if o.ProxyURL == "" {
 		o.ProxyURL = "direct" // the environment's proxy variables are not used
@@ -155,6 +160,7 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 	if err != nil {
 		return nil, fmt.Errorf("schedules.survey: %w", err)
 	}
+	a.surveyAt = survey
 	f := &daemon.Fleet{Tick: tick, Close: func() error {
 		a.close()
 		return nil
@@ -163,8 +169,7 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 	for _, name := range slices.Sorted(maps.Keys(a.cfg.Portals)) {
 		client := a.portals[name]
 		id := rotate.PortalID(name)
-		f.Portals = append(f.Portals, daemon.Portal{ID: id, Workers: a.cfg.Workers, SurveyAt: survey,
-			Survey: func(ctx context.Context) ([]daemon.Seen, error) { return seen(id, client.Listings(ctx)) }})
+		f.Portals = append(f.Portals, daemon.Portal{ID: id, Workers: a.cfg.Workers, SurveyAt: survey, Survey: a.survey(name, client)})
 	}
 	calendars := config.NewCalendars()
 	for _, cr := range a.cfg.Credentials {
@@ -276,7 +281,7 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 		if err != nil {
 			return daemon.Managed{}, err
 		}
-		c.Sinks = append(c.Sinks, s)
+		c.Sinks = append(c.Sinks, &countedSink{Sink: s, metrics: a.metrics})
 	}
 	if len(cr.Probe.URLs) > 0 {
 		p, err := a.newParity(cr)
@@ -316,8 +321,8 @@ func (a *adapters) newSink(t config.Target) (rotate.Sink, error) {
 func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
 	p := a.cfg.Portals[cr.Portal]
 	o := portal.ParityOptions{AllowHosts: cr.Probe.AllowHosts, CAFile: string(p.TLS.CAFile), ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(),
-		UserAgent: "rotatord/" + buildOf().Version, OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, _ time.Duration) {
-			a.metrics.PortalRequest(rotate.PortalID(cr.Portal), op, result)
+		UserAgent: "rotatord/" + buildOf().Version, OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, took time.Duration) {
+			a.metrics.PortalRequest(rotate.PortalID(cr.Portal), op, result, took)
 		}}
 	if o.ProxyURL == "" {
 		o.ProxyURL = "direct"

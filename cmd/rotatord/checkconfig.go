@@ -164,6 +164,9 @@ func (a *adapters) checkSinks(ctx context.Context) []finding {
 	}
 	for _, m := range a.fleet.Credentials {
 		for _, s := range m.Sinks {
+			if counted, ok := s.(*countedSink); ok {
+				s = counted.Sink
+			}
 			if _, isFile := s.(*sinks.File); !isFile {
 				continue
 			}

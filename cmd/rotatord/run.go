@@ -11,9 +11,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
+	"github.com/robfig/cron/v3"
 	"github.com/spf13/cobra"
 
 	"rotatord/internal/config"
@@ -82,6 +84,8 @@ type process struct {
 	web    *metrics.Server // nil: switched off
 	people *talker         // nil: nobody is told
 	hup    chan os.Signal
+	// adapters of the config in force, for metrics.
+	adapters atomic.Pointer[adapters]
 	// accepted is what else a reload changes once its fleet is in force; reloads come one at a time.
 	accepted func()
 }
@@ -95,20 +99,18 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if p.people != nil {
 		people.set(p.people)
 	}
-	mon := &monitor{process: p, portals: map[rotate.PortalID]bool{}}
 	fleet := *a.adapters.fleet
-	for _, one := range fleet.Portals {
-		mon.portals[one.ID] = true
-	}
+	mon := &monitor{process: p, tick: fleet.Tick}
 	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
-		Hangup: p.hup, Heartbeat: heartbeat(a.cfg)})
+		Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
 	if err != nil {
 		return nil, err
 	}
-	a.snapshot = p.credentialViews
+	a.process = p
+	p.watch(a.adapters)
 	a.metrics.ConfigLoaded(true, a.started)
 	v := a.verbs()
-	v.Daemon, v.Exposition = p.daemon, exposition(a.metrics)
+	v.Daemon, v.Exposition = p.daemon, a.metrics.WriteText
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
 		Users: a.cfg.Admin.Users, Log: a.log})
 	if err != nil {
@@ -234,21 +236,22 @@ func heartbeat(cfg *config.Config) func(context.Context) error {
 // monitor tells metrics and people what the daemon does.
 type monitor struct {
 	process *process
-	portals map[rotate.PortalID]bool // of the config in force
+
+	mu   sync.Mutex
+	tick cron.Schedule // of the config in force; guarded by mu
 }
 
-// SurveyDone implements daemon.Monitor.
-func (m *monitor) SurveyDone(portal rotate.PortalID, _ time.Duration, err error) {
-	if err == nil {
-		m.process.app.metrics.SurveyDone(portal, time.Now())
-	}
-}
+// SurveyDone implements daemon.Monitor. Metrics know from the survey itself.
+func (m *monitor) SurveyDone(rotate.PortalID, time.Duration, error) {}
 
 // PassDone implements daemon.Monitor.
 func (m *monitor) PassDone(healthy bool) {
 	p := m.process
 	now := time.Now()
-	p.app.metrics.PassDone(now, healthy)
+	m.mu.Lock()
+	due := m.tick.Next(now)
+	m.mu.Unlock()
+	p.app.metrics.PassDone(now, healthy, due)
 	if p.people != nil {
 		p.people.check(now, p.daemon.Views())
 	}
@@ -261,16 +264,9 @@ func (m *monitor) ReloadDone(fleet *daemon.Fleet, err error) {
 		return
 	}
 	m.process.accepted()
-	now := map[rotate.PortalID]bool{}
-	for _, p := range fleet.Portals {
-		now[p.ID] = true
-	}
-	for id := range m.portals {
-		if !now[id] {
-			m.process.app.metrics.ForgetPortal(id)
-		}
-	}
-	m.portals = now
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tick = fleet.Tick
 }
 
 // lateObserver is an observer that is known only after the engine was made.

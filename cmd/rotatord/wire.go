@@ -15,6 +15,7 @@ import (
 	"rotatord/internal/fleet"
 	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
+	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
 )
 
@@ -35,7 +36,7 @@ type app struct {
 	adapters *adapters
 	engine   *rotate.Engine
 	started  time.Time
-	snapshot func() []metrics.CredentialView // set once a daemon runs
+	process  *process // set once a daemon runs, before anybody asks
 }
 
 // openApp opens the journal and builds the adapters. A command that changes something is named in holder; "" only reads.
@@ -87,12 +88,18 @@ func (a *app) instanceID(reading bool) (string, error) {
 // build metrics, adapters and engine from the config.
 func (a *app) build(extra []rotate.Observer) error {
 	b := buildOf()
-	a.metrics = metrics.New(metrics.Options{Version: b.Version, Revision: b.Commit, Snapshot: func() []metrics.CredentialView {
-		if a.snapshot == nil {
-			return nil
-		}
-		return a.snapshot()
-	}})
+	a.metrics = metrics.New(metrics.Options{Version: b.Version, Revision: b.Commit, Started: a.started, Operations: portal.Ops(),
+		Snapshot: func(yield func(*metrics.CredentialView)) {
+			if a.process != nil {
+				a.process.credentialViews(yield)
+			}
+		},
+		Portals: func() []metrics.PortalView {
+			if a.process == nil {
+				return nil
+			}
+			return a.process.portalViews()
+		}})
 	var err error
 	if a.adapters, err = newAdapters(a.cfg, a.log, a.metrics); err != nil {
 		return err

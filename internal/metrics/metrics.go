@@ -4,71 +4,59 @@
 //
 // Contract: one private registry; every name is in docs/metrics.md; label values come
 // from closed sets, which are created at start, or from the config; a time that is
-// unknown is an absent series, never 0.
+// unknown is an absent series, never 0. A scrape costs milliseconds for a thousand
+// credentials: what is shown of them does not go through the registry (exposition.go).
 package metrics
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/common/expfmt"
 
 	"rotatord/internal/rotate"
 )
-
-// CredentialView is what a scrape needs of one configured credential.
-type CredentialView struct {
-	Name        rotate.Name
-	Portal      rotate.PortalID
-	Product     string // location_platform, online or enterprise
-	Owner       string
-	Environment string
-	Item        rotate.ItemID
-	Mode        rotate.Mode
-	Record      rotate.Record
-	DueAt       time.Time // when a rotation becomes due by the clock; zero is unknown
-}
 
 // Options of New.
 type Options struct {
 	Version  string
 	Revision string
-	// Snapshot returns every configured credential once; it is called at each scrape
-	// and must not block. Nil: none.
-	Snapshot func() []CredentialView
+	// Started is when the process was, from when on a first pass is missed; zero: never.
+	Started time.Time
+	// Operations are what portals are asked for, of which the series are there from the start.
+	Operations []string
+	// Series says whether every credential has its own; "" is SeriesAuto.
+	Series Series
+	// Snapshot calls yield with every configured credential; the view is gone when yield
+	// returns. It is called at each scrape and must not block. Nil: none.
+	Snapshot func(yield func(*CredentialView))
+	// Portals tells of each portal's client, at each scrape. Nil: nothing.
+	Portals func() []PortalView
 }
 
 // Metrics is the registry and everything in it. It is safe for concurrent use.
 type Metrics struct {
-	registry *prometheus.Registry
+	registry   *prometheus.Registry
+	exposition *exposition
+	operations []string
 
-	rotations      *prometheus.CounterVec
-	effects        *prometheus.CounterVec
-	effectDuration *prometheus.HistogramVec
-	surveys        *prometheus.GaugeVec
-	requests       *prometheus.CounterVec
-	notifications  *prometheus.CounterVec
+	counters
+	durations
 
-	mu    sync.Mutex
-	times processTimes // guarded by mu
+	mu      sync.Mutex // guards everything below
+	times   processTimes
+	portals map[rotate.PortalID]*portalTimes
+	sinks   map[string]time.Time // last success; zero before one
 }
 
 var _ rotate.Observer = (*Metrics)(nil)
-
-// processTimes are gauges that are absent until something happened.
-type processTimes struct {
-	configKnown   bool
-	configOK      bool
-	configSuccess time.Time
-	vaultToken    time.Time
-	pass          time.Time
-	healthyPass   time.Time
-}
 
 // RotationResult is how a rotation ended.
 type RotationResult string
@@ -79,64 +67,28 @@ const (
 	RotationAborted RotationResult = "aborted" // given up before that
 )
 
-// Delivery is what became of a notification.
+// Delivery is what became of a message, a heartbeat or a reload.
 type Delivery string
 
 // The deliveries.
 const (
 	DeliveryOK     Delivery = "ok"
-	DeliveryFailed Delivery = "failed" // it is tried again
+	DeliveryFailed Delivery = "failed" // it is tried again, or the former stays
 )
 
-// New makes the registry. It starts nothing.
-func New(o Options) *Metrics {
-	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		rotations: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_rotations_total",
-			Help: "Rotations by how they ended: ok when every sink serves the new key, aborted when given up before."}, []string{"result", "reason"}),
-		effects: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_effects_total",
-			Help: "External effects that were tried, by kind and result: ok or the kind of the error."}, []string{"effect", "result"}),
-		effectDuration: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "rotatord_effect_duration_seconds",
-			Help:    "How long external effects took, whatever came of them.",
-			Buckets: []float64{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60},
-			// Growth of at most 10 % a bucket; the least that keeps quantiles honest.
-			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
-		}, []string{"effect"}),
-		surveys: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "rotatord_survey_last_success_timestamp_seconds",
-			Help: "When the portal was last surveyed without an error, in seconds since 1970."}, []string{"portal"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_portal_requests_total",
-			Help: "Requests to the portal, by operation and result: ok or the kind of the error."}, []string{"portal", "operation", "result"}),
-		notifications: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rotatord_notifications_total",
-			Help: "Messages to people, by what became of them: ok, or failed and tried again."}, []string{"result"}),
-	}
-	m.createClosedSets()
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "rotatord_build_info", Help: "Always 1; what runs here.",
-		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "go_version": runtime.Version()}})
-	build.Set(1)
-	m.registry.MustRegister(m.rotations, m.effects, m.effectDuration, m.surveys, m.requests, m.notifications, build,
-		&credentialCollector{snapshot: o.Snapshot, now: time.Now}, processCollector{m},
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return m
-}
+func deliveries() []Delivery { return []Delivery{DeliveryOK, DeliveryFailed} }
 
-// createClosedSets makes series whose labels are known beforehand, so that their
-// first increase is seen as one.
-func (m *Metrics) createClosedSets() {
-	for _, reason := range rotate.DueReasons() {
-		for _, result := range []RotationResult{RotationOK, RotationAborted} {
-			m.rotations.WithLabelValues(string(result), string(reason))
-		}
-	}
-	for _, effect := range rotate.Effects() {
-		m.effectDuration.WithLabelValues(string(effect))
-		for _, result := range results() {
-			m.effects.WithLabelValues(string(effect), string(result))
-		}
-	}
-	for _, d := range []Delivery{DeliveryOK, DeliveryFailed} {
-		m.notifications.WithLabelValues(string(d))
-	}
-}
+// SinkOperation is what a sink was asked for.
+type SinkOperation string
+
+// The operations. A read-back is the read of what was just written.
+const (
+	SinkRead     SinkOperation = "read"
+	SinkWrite    SinkOperation = "write"
+	SinkReadBack SinkOperation = "read_back"
+)
+
+func sinkOperations() []SinkOperation { return []SinkOperation{SinkRead, SinkWrite, SinkReadBack} }
 
 func results() []rotate.Result {
 	out := []rotate.Result{rotate.ResultOK}
@@ -146,9 +98,29 @@ func results() []rotate.Result {
 	return out
 }
 
-// Handler serves the registry as text, OpenMetrics or protobuf.
-func (m *Metrics) Handler() http.Handler {
-	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{EnableOpenMetrics: true})
+// New makes the registry. It starts nothing.
+func New(o Options) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), operations: o.Operations, counters: newCounters(), durations: newDurations(),
+		portals: map[rotate.PortalID]*portalTimes{}, sinks: map[string]time.Time{}}
+	m.times.passDue = o.Started
+	m.exposition = newExposition(&exposition{registry: m.registry, scales: newScales(), snapshot: o.Snapshot, series: o.Series, portals: m.portalIDs})
+	m.createClosedSets()
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "rotatord_build_info", Help: "Always 1; what runs here.",
+		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "go_version": runtime.Version()}})
+	build.Set(1)
+	m.registry.MustRegister(build, newTimesCollector(m), newClientCollector(o.Portals),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.counters.all()...)
+	m.registry.MustRegister(m.durations.all()...)
+	return m
+}
+
+// Handler serves everything as text, OpenMetrics or protobuf.
+func (m *Metrics) Handler() http.Handler { return m.exposition }
+
+// WriteText writes everything as text, for a support bundle.
+func (m *Metrics) WriteText(w io.Writer) error {
+	return m.exposition.write(w, expfmt.NewFormat(expfmt.TypeTextPlain))
 }
 
 // Register adds a collector that another package keeps, such as usage's. Its names
@@ -160,54 +132,145 @@ func (m *Metrics) Register(c prometheus.Collector) error {
 	return nil
 }
 
-// Gatherer is the registry, for a support bundle.
-func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
-
 // Observe counts an event. It never blocks.
 func (m *Metrics) Observe(e rotate.Event) {
 	switch e.Kind {
 	case rotate.EventPromoted:
 		m.rotations.WithLabelValues(string(RotationOK), string(e.Reason)).Inc()
+		if began, ok := ulidTime(e.RotationID); ok {
+			observe(m.rotation.WithLabelValues(), max(0, e.At.Sub(began)), e.RotationID)
+		}
 	case rotate.EventAborted:
 		m.rotations.WithLabelValues(string(RotationAborted), string(e.Reason)).Inc()
 	case rotate.EventEffect:
 		m.effects.WithLabelValues(string(e.Effect), string(e.Result)).Inc()
-		m.observeDuration(e)
+		observe(m.effect.WithLabelValues(string(e.Effect)), e.Took, e.RotationID)
 	default: // shown as state by the gauges
 	}
 }
 
-func (m *Metrics) observeDuration(e rotate.Event) {
-	h := m.effectDuration.WithLabelValues(string(e.Effect))
-	if ex, ok := h.(prometheus.ExemplarObserver); ok && e.RotationID != "" {
-		ex.ObserveWithExemplar(e.Took.Seconds(), prometheus.Labels{"rotation_id": e.RotationID})
-		return
-	}
-	h.Observe(e.Took.Seconds())
-}
-
-// PortalRequest counts a request that was sent. Operation is the adapter's closed set.
-func (m *Metrics) PortalRequest(portal rotate.PortalID, operation string, result rotate.Result) {
+// PortalRequest counts a request that was sent. Operation is one of Options.Operations.
+func (m *Metrics) PortalRequest(portal rotate.PortalID, operation string, result rotate.Result, took time.Duration) {
 	m.requests.WithLabelValues(string(portal), operation, string(result)).Inc()
+	observe(m.request.WithLabelValues(operation), took, "")
 }
 
-// SurveyDone notes a survey of a portal without an error.
-func (m *Metrics) SurveyDone(portal rotate.PortalID, at time.Time) {
-	m.surveys.WithLabelValues(string(portal)).Set(seconds(at))
+// SinkUse is one operation on a sink.
+type SinkUse struct {
+	Sink      string
+	Operation SinkOperation
+	Result    rotate.Result
+	At        time.Time
+	Took      time.Duration
 }
 
-// ForgetPortal drops what is shown of a portal that left the config.
-func (m *Metrics) ForgetPortal(portal rotate.PortalID) {
-	label := prometheus.Labels{"portal": string(portal)}
-	m.surveys.DeletePartialMatch(label)
-	m.requests.DeletePartialMatch(label)
+// SinkUsed counts an operation on a sink.
+func (m *Metrics) SinkUsed(u SinkUse) {
+	m.sinkOps.WithLabelValues(u.Sink, string(u.Operation), string(u.Result)).Inc()
+	observe(m.sink.WithLabelValues(string(u.Operation)), u.Took, "")
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, known := m.sinks[u.Sink]; known && u.Result == rotate.ResultOK {
+		m.sinks[u.Sink] = u.At
+	}
 }
 
 // Notification counts what became of a message.
 func (m *Metrics) Notification(d Delivery) { m.notifications.WithLabelValues(string(d)).Inc() }
 
+// Heartbeat counts what became of a call of the dead man's switch.
+func (m *Metrics) Heartbeat(d Delivery) { m.heartbeats.WithLabelValues(string(d)).Inc() }
+
+// Survey is how a light survey of a portal ended.
+type Survey struct {
+	Portal rotate.PortalID
+	Err    error
+	Took   time.Duration
+	// Credentials are how many were listed. They, and the time, stay what they were if
+	// the survey failed.
+	Credentials int
+	At          time.Time
+	Due         time.Time // when the next one is, by the schedule; zero: never
+}
+
+// SurveyDone notes how a survey ended.
+func (m *Metrics) SurveyDone(s Survey) {
+	result := rotate.ResultOK
+	if s.Err != nil {
+		result = rotate.Result(rotate.KindOf(s.Err))
+	}
+	m.surveys.WithLabelValues(string(s.Portal), string(result)).Inc()
+	observe(m.survey.WithLabelValues(string(s.Portal)), s.Took, "")
+	if s.Err != nil {
+		return
+	}
+	m.updatePortal(s.Portal, func(t *portalTimes) {
+		t.surveyed, t.surveyDue, t.listed, t.listedKnown = s.At, s.Due, s.Credentials, true
+	})
+}
+
+func (m *Metrics) updatePortal(id rotate.PortalID, fn func(*portalTimes)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if t := m.portals[id]; t != nil { // else it left the config meanwhile
+		fn(t)
+	}
+}
+
+func (m *Metrics) portalIDs() []rotate.PortalID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ids := make([]rotate.PortalID, 0, len(m.portals))
+	for id := range m.portals {
+		ids = append(ids, id)
+	}
+	return ids
+}
+
+// SetPortals says which portals there are now. The series of new ones are created, the
+// others' vanish.
+func (m *Metrics) SetPortals(ids []rotate.PortalID, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range m.portals {
+		if !slices.Contains(ids, id) {
+			delete(m.portals, id)
+			m.forget(prometheus.Labels{"portal": string(id)})
+		}
+	}
+	for _, id := range ids {
+		if m.portals[id] == nil {
+			m.portals[id] = &portalTimes{surveyDue: now} // the first survey is at once
+			m.createPortal(string(id))
+		}
+	}
+}
+
+// SetSinks says which sinks there are now, likewise.
+func (m *Metrics) SetSinks(names []string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for name := range m.sinks {
+		if !slices.Contains(names, name) {
+			delete(m.sinks, name)
+			m.forget(prometheus.Labels{"sink": name})
+		}
+	}
+	for _, name := range names {
+		if _, ok := m.sinks[name]; !ok {
+			m.sinks[name] = time.Time{}
+			m.createSink(name)
+		}
+	}
+}
+
 // ConfigLoaded notes how a load or reload of the config ended.
 func (m *Metrics) ConfigLoaded(ok bool, at time.Time) {
+	d := DeliveryFailed
+	if ok {
+		d = DeliveryOK
+	}
+	m.reloads.WithLabelValues(string(d)).Inc()
 	m.update(func(t *processTimes) {
 		t.configKnown, t.configOK = true, ok
 		if ok {
@@ -222,10 +285,10 @@ func (m *Metrics) VaultToken(expires time.Time) {
 }
 
 // PassDone notes a pass over all credentials. Healthy means that every due credential
-// advanced or is knowingly held.
-func (m *Metrics) PassDone(at time.Time, healthy bool) {
+// advanced or is knowingly held; due is when the next one begins.
+func (m *Metrics) PassDone(at time.Time, healthy bool, due time.Time) {
 	m.update(func(t *processTimes) {
-		t.pass = at
+		t.pass, t.passDue = at, due
 		if healthy {
 			t.healthyPass = at
 		}

@@ -1,0 +1,190 @@
+package metrics
+
+import (
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+
+	"rotatord/internal/rotate"
+)
+
+// Series says whether every credential has its own series; what is counted by portal
+// is always there.
+type Series string
+
+// The settings.
+const (
+	SeriesAuto   Series = "auto" // up to autoLimit credentials
+	SeriesAlways Series = "always"
+	SeriesNever  Series = "never"
+)
+
+// autoLimit is how many credentials have their own series under auto: about 25 series
+// each, so half a million for the Prometheus that keeps them.
+const autoLimit = 20_000
+
+func (s Series) each(credentials int) bool {
+	switch s {
+	case SeriesAlways:
+		return true
+	case SeriesNever:
+		return false
+	case SeriesAuto, "":
+	}
+	return credentials <= autoLimit
+}
+
+// scrapesAtOnce bounds the memory of scrapes; a pair of Prometheus servers and a
+// person fit in.
+const scrapesAtOnce = 4
+
+// scratch is what a scrape needs and the next one can use again.
+type scratch struct {
+	credentials []credential
+	buf         []byte
+}
+
+// exposition of everything there is.
+type exposition struct {
+	registry *prometheus.Registry
+	scales   scales
+	snapshot func(yield func(*CredentialView))
+	series   Series
+	portals  func() []rotate.PortalID // that have aggregates, with credentials or without
+
+	turn    chan struct{} // holds one element for each scrape under way
+	scratch sync.Pool
+	gzip    sync.Pool
+}
+
+// newExposition of x, whose own members are made here.
+func newExposition(x *exposition) *exposition {
+	x.turn = make(chan struct{}, scrapesAtOnce)
+	x.scratch.New = func() any { return &scratch{} }
+	x.gzip.New = func() any {
+		// The fastest level: a scrape waits for it, and lines that repeat shrink to a fifteenth all the same.
+		z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
+		if err != nil {
+			panic(err) // the level is a constant
+		}
+		return z
+	}
+	return x
+}
+
+// write everything in a format. What is known of the credentials is one moment's.
+func (x *exposition) write(w io.Writer, format expfmt.Format) error {
+	families, err := x.registry.Gather()
+	if err != nil {
+		return fmt.Errorf("gather metrics: %w", err)
+	}
+	s, ok := x.scratch.Get().(*scratch)
+	if !ok {
+		s = &scratch{}
+	}
+	f := x.fleet(s)
+	enc := expfmt.NewEncoder(w, format)
+	for _, family := range families {
+		if err := enc.Encode(family); err != nil {
+			return fmt.Errorf("write metrics: %w", err)
+		}
+	}
+	e := encoder{w: w, layout: layoutOf(format), buf: s.buf[:0]}
+	f.write(&e, &x.scales, x.series.each(len(f.credentials)))
+	e.flush()
+	err = e.err
+	if closer, ok := enc.(expfmt.Closer); ok && err == nil {
+		err = closer.Close() // OpenMetrics' end mark
+	}
+	clear(f.credentials) // their strings may belong to a config that is gone
+	s.credentials, s.buf = f.credentials[:0], e.buf[:0]
+	x.scratch.Put(s)
+	if err != nil {
+		return fmt.Errorf("write metrics: %w", err)
+	}
+	return nil
+}
+
+func (x *exposition) fleet(s *scratch) *fleet {
+	f := &fleet{credentials: s.credentials, portals: map[rotate.PortalID]*summary{}}
+	for _, id := range x.portals() {
+		f.portal(&x.scales, id)
+	}
+	if x.snapshot != nil {
+		now := time.Now()
+		x.snapshot(func(v *CredentialView) { f.add(&x.scales, v, now) })
+	}
+	return f
+}
+
+// ServeHTTP implements http.Handler.
+func (x *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case x.turn <- struct{}{}:
+		defer func() { <-x.turn }()
+	default:
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, fmt.Sprintf("%d scrapes are under way; come back later", scrapesAtOnce), http.StatusServiceUnavailable)
+		return
+	}
+	format := expfmt.NegotiateIncludingOpenMetrics(r.Header)
+	w.Header().Set("Content-Type", string(format))
+	w.Header().Add("Vary", "Accept-Encoding")
+	out := &answer{w: w}
+	err := x.compressed(out, r, format)
+	switch {
+	case err == nil:
+	case out.begun:
+		panic(http.ErrAbortHandler) // the answer is cut, so that nobody takes it for whole
+	default:
+		w.Header().Del("Content-Encoding")
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
+}
+
+func (x *exposition) compressed(w *answer, r *http.Request, format expfmt.Format) error {
+	if !acceptsGzip(r.Header) {
+		return x.write(w, format)
+	}
+	w.w.Header().Set("Content-Encoding", "gzip")
+	z, ok := x.gzip.Get().(*gzip.Writer)
+	if !ok {
+		return errors.New("compress metrics: no writer") // New makes nothing else
+	}
+	defer x.gzip.Put(z)
+	z.Reset(w)
+	if err := x.write(z, format); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+// answer knows whether anything of it was sent.
+type answer struct {
+	w     http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.w.Write(b)
+}
+
+// acceptsGzip as Prometheus asks for it.
+func acceptsGzip(h http.Header) bool {
+	for part := range strings.SplitSeq(h.Get("Accept-Encoding"), ",") {
+		name, weight, _ := strings.Cut(strings.TrimSpace(part), ";")
+		if name == "gzip" {
+			return strings.ReplaceAll(weight, " ", "") != "q=0"
+		}
+	}
+	return false
+}
