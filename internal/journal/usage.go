@@ -36,29 +36,45 @@ func (db *DB) Usage(ctx context.Context, name rotate.Name, from int) ([]UsageRow
 	return rows, nil
 }
 
-// ChangeUsage replaces a credential's rows of the days from one to another, both
-// included, by what change makes of them. It is one transaction: nobody else writes
-// between the reading and the writing.
-func (db *DB) ChangeUsage(ctx context.Context, name rotate.Name, from, until int, change func([]UsageRow) []UsageRow) error {
+// UsageChange replaces a credential's rows of the days from one to another, both
+// included, by what Make makes of them.
+type UsageChange struct {
+	Name        rotate.Name
+	From, Until int
+	Make        func([]UsageRow) []UsageRow
+}
+
+// ChangeUsage makes all changes or none, in one transaction: nobody else writes between
+// the reading and the writing.
+func (db *DB) ChangeUsage(ctx context.Context, changes ...UsageChange) error {
 	err := db.update(ctx, func(ctx context.Context, tx *sql.Tx) error {
-		known, err := usageRows(ctx, tx, name, from, until)
-		if err != nil {
-			return err
-		}
-		if _, err := tx.ExecContext(ctx, "DELETE FROM usage WHERE name = ? AND day BETWEEN ? AND ?", string(name), from, until); err != nil {
-			return err
-		}
-		for _, r := range change(known) {
-			_, err := tx.ExecContext(ctx, "INSERT INTO usage (name, day, service, requests, credits, read_at, source) VALUES (?, ?, ?, ?, ?, ?, ?)",
-				string(name), r.Day, r.Service, r.Requests, r.Credits, r.ReadAt.UnixNano(), r.Source)
-			if err != nil {
-				return err
+		for _, c := range changes {
+			if err := c.write(ctx, tx); err != nil {
+				return fmt.Errorf("of %s: %w", c.Name, err)
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return db.explain(fmt.Errorf("write usage of %s: %w", name, err))
+		return db.explain(fmt.Errorf("write usage: %w", err))
+	}
+	return nil
+}
+
+func (c UsageChange) write(ctx context.Context, tx *sql.Tx) error {
+	known, err := usageRows(ctx, tx, c.Name, c.From, c.Until)
+	if err != nil {
+		return err
+	}
+	if _, err := tx.ExecContext(ctx, "DELETE FROM usage WHERE name = ? AND day BETWEEN ? AND ?", string(c.Name), c.From, c.Until); err != nil {
+		return err
+	}
+	for _, r := range c.Make(known) {
+		_, err := tx.ExecContext(ctx, "INSERT INTO usage (name, day, service, requests, credits, read_at, source) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			string(c.Name), r.Day, r.Service, r.Requests, r.Credits, r.ReadAt.UnixNano(), r.Source)
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }

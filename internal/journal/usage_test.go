@@ -14,7 +14,7 @@ func TestUsageRows(t *testing.T) {
 	at := time.Date(2026, 11, 22, 9, 0, 0, 5, time.UTC)
 	put := func(name string, from, until int, rows ...UsageRow) {
 		t.Helper()
-		if err := db.ChangeUsage(t.Context(), "maps", from, until, func([]UsageRow) []UsageRow { return rows }); err != nil {
+		if err := db.ChangeUsage(t.Context(), UsageChange{"maps", from, until, func([]UsageRow) []UsageRow { return rows }}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 	}
@@ -22,7 +22,7 @@ func TestUsageRows(t *testing.T) {
 	geocode := UsageRow{Day: 100, Service: "geocode", Requests: 12, Credits: 0.48, ReadAt: at, Source: "portal"}
 	later := UsageRow{Day: 101, Service: "geocode", Requests: 1, ReadAt: at, Source: "file"}
 	put("two days", 100, 101, later, geocode, whole)
-	if err := db.ChangeUsage(t.Context(), "tiles", 100, 100, func([]UsageRow) []UsageRow { return []UsageRow{whole} }); err != nil {
+	if err := db.ChangeUsage(t.Context(), UsageChange{"tiles", 100, 100, func([]UsageRow) []UsageRow { return []UsageRow{whole} }}); err != nil {
 		t.Fatal(err)
 	}
 	want := func(what string, from int, rows ...UsageRow) {
@@ -38,10 +38,10 @@ func TestUsageRows(t *testing.T) {
 	want("both", 0, whole, geocode, later)
 	want("the later one", 101, later)
 	var seen []UsageRow
-	err := db.ChangeUsage(t.Context(), "maps", 100, 100, func(known []UsageRow) []UsageRow {
+	err := db.ChangeUsage(t.Context(), UsageChange{"maps", 100, 100, func(known []UsageRow) []UsageRow {
 		seen = known
 		return known[1:]
-	})
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,8 @@ func TestUsageRows(t *testing.T) {
 	want("one is gone, the other day is as it was", 0, geocode, later)
 
 	bad := func([]UsageRow) []UsageRow { return []UsageRow{{Day: 100, Service: "a", Requests: -1, ReadAt: at}} }
-	if err := db.ChangeUsage(t.Context(), "maps", 100, 101, bad); err == nil {
+	good := func([]UsageRow) []UsageRow { return nil }
+	if err := db.ChangeUsage(t.Context(), UsageChange{"maps", 101, 101, good}, UsageChange{"tiles", 100, 101, bad}); err == nil {
 		t.Error("requests below zero were written")
 	}
 	want("a change that fails changes nothing", 0, geocode, later)
@@ -65,7 +66,7 @@ func TestUsageRows(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer reader.Close()
-	wantSays(t, reader.ChangeUsage(t.Context(), "maps", 1, 2, bad), "reading only")
+	wantSays(t, reader.ChangeUsage(t.Context(), UsageChange{"maps", 1, 2, good}), "reading only")
 	_, err = reader.PruneUsage(t.Context(), 1)
 	wantSays(t, err, "reading only")
 }
@@ -77,13 +78,13 @@ func TestUsageChangesTakeTurns(t *testing.T) {
 	const n = 20
 	for range n {
 		writers.Go(func() {
-			err := db.ChangeUsage(t.Context(), "maps", 7, 7, func(known []UsageRow) []UsageRow {
+			err := db.ChangeUsage(t.Context(), UsageChange{"maps", 7, 7, func(known []UsageRow) []UsageRow {
 				if len(known) == 0 {
 					known = []UsageRow{{Day: 7, Service: "geocode"}}
 				}
 				known[0].Requests++
 				return known
-			})
+			}})
 			if err != nil {
 				t.Error(err)
 			}

@@ -30,10 +30,10 @@ type Row struct {
 
 // Use of one service in a stretch of time.
 type Use struct {
-	At       time.Time
-	Service  string
-	Requests float64
-	Credits  float64
+	At       time.Time `json:"at"`
+	Service  string    `json:"service,omitempty"`
+	Requests float64   `json:"requests,omitempty"`
+	Credits  float64   `json:"credits,omitempty"`
 }
 
 // Reading is what was learnt at one time of the days from From to Until, both included.

@@ -53,7 +53,7 @@ func TestMerge(t *testing.T) {
 	whole := func(hour int, uses []Use) Reading {
 		return Reading{From: d, Until: d, At: at(d, hour), Source: SourcePortal, Uses: uses, Whole: true}
 	}
-	part := func(hour int, uses []Use) Reading { return Import("k", uses, at(d, hour)) }
+	part := func(hour int, uses []Use) Reading { return Import(uses, at(d, hour)) }
 	row := func(service string, n float64, hour int, from Source) Row {
 		return Row{Day: d, Service: service, Requests: n, Credits: n / 10, ReadAt: at(d, hour), Source: from}
 	}

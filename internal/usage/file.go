@@ -345,7 +345,7 @@ func (p *fileParser) number(s string) (float64, error) {
 }
 
 // Import stores what a file told, at one time for all of it.
-func Import(name rotate.Name, uses []Use, at time.Time) Reading {
+func Import(uses []Use, at time.Time) Reading {
 	r := Reading{At: at.UTC().Round(0), Source: SourceFile, Uses: uses}
 	for i, u := range uses {
 		d := DayOf(u.At)

@@ -124,11 +124,11 @@ func TestImportAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := Import("maps", uses["maps"], noon)
+	first := Import(uses["maps"], noon)
 	if first.From != today-2 || first.Until != today-1 || first.Whole {
 		t.Errorf("reading %+v", first)
 	}
-	rows := told(first, Import("maps", uses["maps"], noon.AddDate(0, 0, 1)))
+	rows := told(first, Import(uses["maps"], noon.AddDate(0, 0, 1)))
 	if len(rows) != 2 || rows[0].Requests != 7 || rows[1].Requests != 1 {
 		t.Errorf("rows %+v", rows)
 	}

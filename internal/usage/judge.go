@@ -100,12 +100,12 @@ func (r *Runner) judgeAll(ctx context.Context) {
 
 // judge one credential; again: a cut-off is under way.
 func (r *Runner) judge(ctx context.Context, t Target, now time.Time) (again bool, err error) {
-	rows, err := r.o.Store.Rows(ctx, t.Name, DayOf(now)-BackfillDays)
+	t.Missing = r.why(t)
+	f, err := Look(ctx, r.o.Store, t, now)
 	if err != nil {
 		return false, err
 	}
-	f := Evaluate(now, Input{Credential: t.Name, Missing: r.why(t), Page: t.Page, Rows: rows, Budget: t.Budget})
-	f.CutOff, err = r.cut(ctx, t, f.Spent, now)
+	f.CutOff, err = r.cut(ctx, t, f.Spent, f.CutOff, now)
 	r.mu.Lock()
 	r.found[t.Name] = f
 	r.mu.Unlock()
@@ -121,21 +121,24 @@ func (r *Runner) why(t Target) Missing {
 	return r.missing[t.Name]
 }
 
-// cut does the next thing about a spent budget. The state is on disk before the order is given.
-func (r *Runner) cut(ctx context.Context, t Target, spent []Spent, now time.Time) (*CutOff, error) {
-	if r.o.Keys == nil {
-		return nil, nil
-	}
-	var was *CutOff
-	note, ok, err := noteOf[CutOff](ctx, r.o.Store, cutKey(t.Name))
+// Look at one credential as it is stored.
+func Look(ctx context.Context, s Store, t Target, now time.Time) (Finding, error) {
+	rows, err := s.Rows(ctx, t.Name, DayOf(now)-BackfillDays)
 	if err != nil {
-		return nil, err
+		return Finding{}, err
 	}
+	f := Evaluate(now, Input{Credential: t.Name, Missing: t.Missing, Page: t.Page, Rows: rows, Budget: t.Budget})
+	note, ok, err := noteOf[CutOff](ctx, s, cutKey(t.Name))
 	if ok {
-		was = &note
+		f.CutOff = &note
 	}
-	if was == nil && spentOut(now, t.Budget, spent) == nil {
-		return nil, nil // nearly always
+	return f, err
+}
+
+// cut does the next thing about a spent budget. The state is on disk before the order is given.
+func (r *Runner) cut(ctx context.Context, t Target, spent []Spent, was *CutOff, now time.Time) (*CutOff, error) {
+	if r.o.Keys == nil || was == nil && spentOut(now, t.Budget, spent) == nil {
+		return was, nil // nearly always
 	}
 	k, err := r.o.Keys.Key(ctx, t.Name)
 	if err != nil {

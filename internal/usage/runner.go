@@ -25,12 +25,24 @@ type Reader interface {
 // Store keeps rows, and small notes by key.
 type Store interface {
 	Rows(ctx context.Context, name rotate.Name, from Day) ([]Row, error)
-	// Change replaces the rows of some days, both included, by what change makes of them, at once.
-	Change(ctx context.Context, name rotate.Name, from, until Day, change func([]Row) []Row) error
+	// Change makes all changes or none.
+	Change(ctx context.Context, changes ...Change) error
 	Prune(ctx context.Context, before Day) (int64, error)
 	Note(ctx context.Context, key string) ([]byte, bool, error)
 	PutNote(ctx context.Context, key string, value []byte) error
 	DropNote(ctx context.Context, key string) error
+}
+
+// Change replaces a credential's rows of some days, both included, by what Make makes of them.
+type Change struct {
+	Name        rotate.Name
+	From, Until Day
+	Make        func([]Row) []Row
+}
+
+// Change that a reading makes.
+func (r Reading) Change(name rotate.Name) Change {
+	return Change{Name: name, From: r.From, Until: r.Until, Make: func(known []Row) []Row { return Merge(known, r) }}
 }
 
 // Keys tells of a credential's key and takes orders about it, as a person's commands do.
@@ -254,7 +266,7 @@ func (r *Runner) read(ctx context.Context, t Target) (asked bool, err error) {
 		return true, useError{err}
 	}
 	reading := Reading{From: from, Until: DayOf(now), At: now, Source: SourcePortal, Uses: uses, Whole: true}
-	return true, r.o.Store.Change(ctx, t.Name, reading.From, reading.Until, func(known []Row) []Row { return Merge(known, reading) })
+	return true, r.o.Store.Change(ctx, reading.Change(t.Name))
 }
 
 // unfinished is the first day that must be read, and whether it is time to.

@@ -31,16 +31,18 @@ func (m *memory) Rows(_ context.Context, name rotate.Name, from Day) ([]Row, err
 	return slices.DeleteFunc(slices.Clone(m.rows[name]), func(r Row) bool { return r.Day < from }), m.fail
 }
 
-func (m *memory) Change(_ context.Context, name rotate.Name, from, until Day, change func([]Row) []Row) error {
+func (m *memory) Change(_ context.Context, changes ...Change) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	in := func(r Row) bool { return r.Day >= from && r.Day <= until }
-	known := slices.DeleteFunc(slices.Clone(m.rows[name]), func(r Row) bool { return !in(r) })
-	rows := map[place]Row{}
-	for _, r := range append(slices.DeleteFunc(slices.Clone(m.rows[name]), in), change(known)...) {
-		rows[place{r.Day, r.Service}] = r
+	for _, c := range changes {
+		in := func(r Row) bool { return r.Day >= c.From && r.Day <= c.Until }
+		known := slices.DeleteFunc(slices.Clone(m.rows[c.Name]), func(r Row) bool { return !in(r) })
+		rows := map[place]Row{}
+		for _, r := range append(slices.DeleteFunc(slices.Clone(m.rows[c.Name]), in), c.Make(known)...) {
+			rows[place{r.Day, r.Service}] = r
+		}
+		m.rows[c.Name] = sortedRows(rows)
 	}
-	m.rows[name] = sortedRows(rows)
 	return m.fail
 }
 
