@@ -57,6 +57,9 @@ func Policy(specs []SinkSpec) string {
 		data = append(data,
 			rule{s.Mount + "/data/" + s.Path, `"create", "update", "read"`, "the key; its earlier versions"},
 			rule{s.Mount + "/metadata/" + s.Path, `"read", "patch"`, "whether it ever existed; custom metadata"})
+		for _, c := range s.Acks {
+			data = append(data, rule{s.Mount + "/data/" + AckPath(s.Path, c), `"read"`, "which key " + c + " runs"})
+		}
 	}
 	slices.SortFunc(mounts, func(a, b rule) int { return strings.Compare(a.path, b.path) })
 	slices.SortFunc(data, func(a, b rule) int { return strings.Compare(a.path, b.path) })

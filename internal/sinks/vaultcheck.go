@@ -140,6 +140,7 @@ func (v *Vault) Check(ctx context.Context, specs []SinkSpec) []Finding {
 		}
 		if ok {
 			found = append(found, v.checkRights(ctx, s)...)
+			found = append(found, v.checkAckRights(ctx, s)...)
 		}
 	}
 	return found

@@ -30,6 +30,8 @@ type SinkSpec struct {
 	Path      string // below the mount, filled in
 	KeyField  string // "" is DefaultKeyField
 	MetaField string // "" is DefaultMetaField
+	// Acks are the consumers that acknowledge at AckPath; only AckGate, Policy and Check look at them.
+	Acks []string
 }
 
 // VaultSink keeps one credential's key in one KV version 2 secret.
