@@ -43,6 +43,7 @@ func (p *process) portalViews() []metrics.PortalView {
 		v.Offset, _, v.OffsetKnown = client.Clock()
 		st := client.Standing()
 		v.Breaker, v.PausedUntil, v.UnderWay, v.Waiting = metrics.Breaker(st.Breaker), st.PausedUntil, st.UnderWay, st.Waiting
+		v.Waits, v.Waited = st.Waits, st.Waited
 		out = append(out, v)
 	}
 	return out

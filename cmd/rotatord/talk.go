@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/daemon"

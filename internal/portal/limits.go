@@ -220,6 +220,8 @@ type Standing struct {
 	PausedUntil time.Time              // zero unless the portal asked for a pause that is not over
 	UnderWay    int                    // requests
 	Waiting     map[rotate.Urgency]int // requests; every urgency is in it
+	Waits       uint64                 // requests so far that did not get their turn at once
+	Waited      time.Duration          // all of them together, once their wait was over
 }
 
 func (l *limits) standing() Standing {

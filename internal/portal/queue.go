@@ -23,7 +23,9 @@ type queue struct {
 	next    time.Time // no permit before, for the rate
 	paused  time.Time // no permit before, for the portal
 	waiting waiters
-	arrived uint64      // waiters so far
+	arrived uint64 // waiters so far
+	waits   uint64 // those of them that did not get a permit at once
+	waited  time.Duration
 	timer   *time.Timer // looks again when next or paused has come; nil: was never needed
 }
 
@@ -92,6 +94,9 @@ func (q *queue) join(ctx context.Context, u rotate.Urgency) (*waiter, *rotate.Er
 	w := &waiter{urgency: u, since: now, seq: q.arrived, allowed: make(chan bool, 1)}
 	heap.Push(&q.waiting, w)
 	q.dispatch()
+	if w.index >= 0 {
+		q.waits++
+	}
 	return w, nil
 }
 
@@ -102,6 +107,7 @@ func (q *queue) withdraw(ctx context.Context, w *waiter) *rotate.Error {
 	defer q.mu.Unlock()
 	if w.index >= 0 {
 		heap.Remove(&q.waiting, w.index)
+		q.waited += time.Since(w.since)
 	} else if <-w.allowed {
 		q.inUse--
 		if q.next.Equal(w.at.Add(q.interval)) { // the last permit, and nothing was sent on it
@@ -137,6 +143,7 @@ func (q *queue) dispatch() {
 		w := heap.Pop(&q.waiting).(*waiter)
 		q.inUse++
 		w.at, q.next = now, now.Add(q.interval)
+		q.waited += now.Sub(w.since)
 		w.allowed <- true
 	}
 }
@@ -183,7 +190,7 @@ func (q *queue) isPaused() bool {
 func (q *queue) standing(now time.Time) Standing {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Standing{UnderWay: q.inUse, Waiting: make(map[rotate.Urgency]int, len(rotate.Urgencies()))}
+	s := Standing{UnderWay: q.inUse, Waits: q.waits, Waited: q.waited, Waiting: make(map[rotate.Urgency]int, len(rotate.Urgencies()))}
 	for _, u := range rotate.Urgencies() {
 		s.Waiting[u] = 0
 	}
@@ -206,6 +213,7 @@ func (q *queue) clear() {
 func (q *queue) turnAway() {
 	for _, w := range q.waiting {
 		w.index = -1
+		q.waited += time.Since(w.since)
 		w.allowed <- false
 	}
 	clear(q.waiting)
