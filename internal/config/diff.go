@@ -54,8 +54,10 @@ func Diff(was, is *Config) Changes {
 		same bool
 	}{
 		{"state.dir", was.State.Dir == is.State.Dir},
+		{"http.credential_series", was.HTTP.CredentialSeries == is.HTTP.CredentialSeries},
 		{"http.listen", was.HTTP.Listen == is.HTTP.Listen},
 		{"http.off", was.HTTP.Off == is.HTTP.Off},
+		{"http.status_page", was.HTTP.StatusPage == is.HTTP.StatusPage},
 		{"http.web_config_file", was.HTTP.WebConfigFile == is.HTTP.WebConfigFile},
 		{"admin.socket", was.Admin.Socket == is.Admin.Socket},
 		{"admin.group", was.Admin.Group == is.Admin.Group},

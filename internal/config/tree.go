@@ -149,8 +149,11 @@ type Schedules struct {
 type HTTP struct {
 	Listen        string `yaml:"listen,omitempty" jsonschema:"default=127.0.0.1:9805" doc:"Address of /metrics, /healthz, /readyz and the status page."`
 	WebConfigFile Path   `yaml:"web_config_file,omitempty" doc:"Prometheus exporter-toolkit file with TLS and basic auth."`
+	StatusPage    bool   `yaml:"status_page" jsonschema:"default=true" doc:"The status page at /, and status.json. Off: a page of links."`
 	AllowOpen     bool   `yaml:"allow_open,omitempty" doc:"Listen beyond this machine without web_config_file, for a network that you trust."`
 	Off           bool   `yaml:"off,omitempty" doc:"No listener at all."`
+	// CredentialSeries is metrics.Series.
+	CredentialSeries string `yaml:"credential_series,omitempty" jsonschema:"enum=auto,enum=always,enum=never,default=auto" doc:"Whether each credential has its own metrics: auto is up to 20,000 credentials. What is counted by portal is always there."`
 }
 
 // Alerts to people.

@@ -37,7 +37,7 @@ type week struct {
 type cell struct {
 	Day   time.Time
 	Count int // rotations that start
-	Ends  int // keys that expire with no rotation on the way
+	Ends  int // keys that expire and are at risk
 	Link  string
 	Today bool
 	Past  bool
@@ -62,7 +62,7 @@ type comingKind string
 const (
 	comingRotation comingKind = "rotation starts"
 	comingRetire   comingKind = "old key is invalidated"
-	comingExpiry   comingKind = "key expires, no rotation on the way"
+	comingExpiry   comingKind = "key expires, at risk"
 )
 
 // coming is one thing that happens to one credential.

@@ -9,7 +9,7 @@ import (
 )
 
 // chart is a histogram of expiries: how many keys end on each day, or in each week or
-// month, and how many of them have no rotation on their way.
+// month, and how many of them are at risk.
 type chart struct {
 	Unit   string // day, week, month
 	Bars   []bar
@@ -47,7 +47,8 @@ const (
 	chartBase   = chartHeight - 24
 )
 
-// atRisk tells whether the key ends without anybody's replacing it, as far as is known.
+// atRisk tells whether the key may end without being replaced: no rotation is on the
+// way, or something is wrong with it.
 func (r row) atRisk() bool {
 	if r.State == stateBroken || r.State == stateAttention {
 		return true
@@ -180,9 +181,9 @@ func (c chart) Says() string {
 	}
 	text += fmt.Sprintf(" in that time, at most %s a %s", thousands(c.Top), c.Unit)
 	if c.At > 0 {
-		return text + "; " + thousands(c.At) + " without a rotation on the way."
+		return text + "; " + thousands(c.At) + " of them at risk."
 	}
-	return text + "; each has a rotation on the way."
+	return text + ", none of them at risk."
 }
 
 // timelineModel is the page of expiries.

@@ -104,7 +104,7 @@ func (s *Site) explainPlan(m *credentialModel) {
 		table string
 		word  rotate.Reason
 	}{{"due", rec.Due}, {"blocked", rec.Blocked}} {
-		if w.word == "" || w.word == rotate.ReasonNotDue {
+		if w.word == "" || w.word == rotate.ReasonNotDue || w.word == rotate.ReasonDrift { // the drift itself says more
 			continue
 		}
 		if e, ok := s.words.explain(w.table, string(w.word), m.Name); ok {

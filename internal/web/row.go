@@ -152,8 +152,8 @@ func (r row) Starts() (time.Time, bool) {
 	if r.Mode != rotate.ModeRotate || rec.AdoptedAt.IsZero() || rec.Quarantine != nil || rec.Phase.InCutOver() || rec.Drift != rotate.DriftNone {
 		return time.Time{}, false
 	}
-	if r.Hold != nil && r.Hold.Until.IsZero() {
-		return time.Time{}, false
+	if (r.Hold != nil && r.Hold.Until.IsZero()) || rec.Blocked == rotate.ReasonOccupied {
+		return time.Time{}, false // until a person does something
 	}
 	at := r.StartAt
 	if at.IsZero() {
@@ -172,6 +172,16 @@ func (r row) Starts() (time.Time, bool) {
 		}
 	}
 	return at, true
+}
+
+// Waits is the word for what it waits for; "" where that says no more than the phase.
+func (r row) Waits() rotate.Reason {
+	switch w := r.Record.Blocked; w {
+	case rotate.ReasonNotDue, rotate.ReasonWorking, rotate.ReasonOverlap:
+		return ""
+	default:
+		return w
+	}
 }
 
 // Verdict is the plan in one line, in the words of `rotatord plan`.
@@ -205,15 +215,15 @@ func (r row) Breaks() string {
 	e := r.Expires()
 	switch {
 	case !r.Record.DeadAt.IsZero():
-		return "The portal refuses the key since " + stampWith(r.Record.DeadAt, r.asOf) + ": " + who
+		return "Refused by the portal since " + stampWith(r.Record.DeadAt, r.asOf) + ": " + who
 	case e.IsZero() && r.Record.Live.Fingerprint == "":
-		return "No key was published yet: " + who + " have none"
+		return "No key was published yet for " + who
 	case e.IsZero():
-		return who + " break when the key expires, and nobody knows when"
+		return "Breaks when the key expires, and nobody knows when: " + who
 	case !e.After(r.asOf):
 		return "Broken since " + stampWith(e, r.asOf) + ": " + who
 	}
-	return who + " break " + stampWith(e, r.asOf) + " unless it is rotated"
+	return "Breaks " + stampWith(e, r.asOf) + ": " + who
 }
 
 // Attempt says when rotatord tries next by itself.

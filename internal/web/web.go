@@ -158,12 +158,12 @@ type notFoundError struct{ what string }
 func (e *notFoundError) Error() string { return e.what }
 
 // page answers with a template over what its model makes of a request.
-func (s *Site) page(name string, model func(r *http.Request, now time.Time) (any, error)) http.Handler {
+func (s *Site) page(file string, model func(r *http.Request, now time.Time) (any, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		guard(w.Header())
 		w.Header().Set("Cache-Control", "no-store") // what is shown is true for a moment
 		m, err := model(r, time.Now().UTC())
-		status := http.StatusOK
+		name, status := file, http.StatusOK
 		if e, ok := errors.AsType[*notFoundError](err); ok {
 			name, status = "error.html", http.StatusNotFound
 			m, err = s.failure(r, status, e.what), nil

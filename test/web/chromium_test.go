@@ -337,19 +337,23 @@ func (p *tab) size(width, height int) {
 }
 
 // shot keeps a picture of the whole page where ROTATORD_SHOTS names a folder, for
-// people to look at; taking it is part of the test either way.
-func (p *tab) shot(name string) []byte {
+// people to look at.
+func (p *tab) shot(name string) {
+	p.t.Helper()
+	if dir := os.Getenv("ROTATORD_SHOTS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, name+".png"), p.picture(), 0o600); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+}
+
+func (p *tab) picture() []byte {
 	p.t.Helper()
 	var r struct{ Data string }
 	p.do("Page.captureScreenshot", map[string]any{"format": "png", "captureBeyondViewport": true}, &r)
 	png, err := base64.StdEncoding.DecodeString(r.Data)
 	if err != nil {
 		p.t.Fatal(err)
-	}
-	if dir := os.Getenv("ROTATORD_SHOTS"); dir != "" {
-		if err := os.WriteFile(filepath.Join(dir, name+".png"), png, 0o600); err != nil {
-			p.t.Fatal(err)
-		}
 	}
 	return png
 }
