@@ -22,6 +22,7 @@ func (k *checker) run() {
 	k.vault()
 	k.sinks()
 	k.credentials()
+	k.cycles()
 	k.calendars()
 	k.budgets()
 	k.fleet()
@@ -94,30 +95,9 @@ func (k *checker) portals() {
 			k.bad(path+".url", "end the address before /sharing and without ?", "is not the portal's own address")
 		}
 		if k.has(path + ".identity") {
-			k.identity(path+".identity", p.Identity)
+			k.identity(path+".identity", name, p.Identity)
 		}
-		store := path + ".identity_store"
-		if k.has(store+".vault") && k.has(store+".file") {
-			k.bad(store+".file", "remove one of the two", "stands beside vault; only one can be used")
-		}
-		if p.IdentityStore.Vault != nil && k.c.Vault == nil && !k.has("vault") {
-			k.bad(store+".vault", "add the section vault", "needs a Vault, but the section vault is missing")
-		}
-	}
-}
-
-func (k *checker) identity(path string, id Identity) {
-	const cure = "give username and password, or api_key, or oauth"
-	login := "username"
-	if !k.has(path+".username") && k.has(path+".password") {
-		login = "password"
-	}
-	k.oneOf(path, cure, login, "api_key", "oauth")
-	if k.has(path+".username") && !k.has(path+".password") {
-		k.bad(path, "add password: file:/PATH", "has username but no password")
-	}
-	if k.has(path+".password") && !k.has(path+".username") {
-		k.bad(path, "add username", "has password but no username")
+		k.store(path+".identity_store", p.IdentityStore)
 	}
 }
 
@@ -131,14 +111,13 @@ func (k *checker) vault() {
 	}
 }
 
-// approle: the secret id is read again at each sign-in, and a wrapped one is replaced
-// by whoever delivers it. Neither works with an environment.
 func (k *checker) approle(path string) {
 	a := k.c.Vault.Auth.AppRole
-	if a != nil && a.SecretID.kind == "env" {
-		k.bad(path+".secret_id", "write file:/PATH or credential:NAME", "must be in a file: it changes while the daemon runs")
+	if a == nil || k.broken[path] {
+		return
 	}
-	if a != nil && a.Mount != "" && !plainPath(a.Mount) {
+	k.secretID(path, a)
+	if a.Mount != "" && !plainPath(a.Mount) {
 		k.bad(path+".mount", "write it without auth/ and without a slash at either end", "is not the path of an auth mount")
 	}
 }

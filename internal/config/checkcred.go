@@ -99,13 +99,17 @@ func (k *checker) sinksOf(cr *Credential, at string, targets map[string]string) 
 	if k.broken[at+".sinks"] || (inherited && k.broken["defaults.sinks"]) {
 		return
 	}
-	if len(cr.Sinks) == 0 {
+	seen := map[string]bool{}
+	if cr.ownKey != "" {
+		cr.targets = append(cr.targets, k.c.Portals[cr.ownKey].StoreTarget()) // the commit point
+		seen[StoreSink] = true
+	}
+	if len(cr.Sinks) == 0 && cr.ownKey == "" {
 		if cr.Mode == string(rotate.ModeRotate) {
 			k.bad(at+".sinks", "name at least one sink, here or in defaults", "is missing; mode rotate needs a place for the key")
 		}
 		return
 	}
-	seen := map[string]bool{}
 	for i, name := range cr.Sinks {
 		p := at + ".sinks[" + strconv.Itoa(i) + "]"
 		if k.broken[p] || (!inherited && !k.known(p, "sink", name, slices.Collect(maps.Keys(k.c.Sinks)))) {
@@ -169,18 +173,6 @@ func (t Target) keys() []string {
 	}
 	file := path.Clean(t.Path)
 	return []string{"file:" + file, "file:" + file + ".meta.json", "file:" + file + ".lock"}
-}
-
-// claimStores keeps sinks from writing over the daemon's own identities.
-func (k *checker) claimStores(targets map[string]string) {
-	for name, p := range k.c.Portals {
-		if v := p.IdentityStore.Vault; v != nil {
-			targets["vault:"+strings.Trim(v.Mount, "/")+"/"+path.Clean(v.Path)] = join("portals", name) + ".identity_store"
-		}
-		if f := p.IdentityStore.File; f != "" {
-			targets["file:"+string(f)] = join("portals", name) + ".identity_store"
-		}
-	}
 }
 
 // probe checks that keys go only where they may.

@@ -52,6 +52,7 @@ type Credential struct {
 	Budget      Budget   `yaml:"budget,omitempty" doc:"How many credits it may use, and what happens then; missing keys come from defaults.budget."`
 
 	targets []Target
+	ownKey  string // name of the portal that the daemon signs in to with its key; "" is none
 }
 
 // Probe URLs prove that a new key can do what the old one could.
@@ -125,6 +126,7 @@ func value[T any](p *T) (v T) {
 // inherit gives each credential what it leaves to defaults.
 func (c *Config) inherit() {
 	d := c.Defaults
+	c.markOwnKeys()
 	for _, cr := range c.Credentials {
 		for _, s := range []struct{ to, from *string }{{&cr.Portal, &d.Portal}, {&cr.Owner, &d.Owner},
 			{&cr.Environment, &d.Environment}, {&cr.Stage, &d.Stage}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}} {
@@ -132,7 +134,8 @@ func (c *Config) inherit() {
 				*s.to = *s.from
 			}
 		}
-		if cr.Sinks == nil {
+		// The daemon's own key goes nowhere else unless its credential says so.
+		if cr.Sinks == nil && cr.ownKey == "" {
 			cr.Sinks = slices.Clone(d.Sinks)
 		}
 		cr.inheritCalendar(d)
@@ -159,6 +162,11 @@ func (c *Config) fillStores() {
 		}
 		if p.Referer == "" {
 			p.Referer = string(p.URL)
+		}
+	}
+	if a := c.appRole(); a != nil && a.Rotate != nil {
+		if st := &a.Rotate.IdentityStore; st.Vault == nil && st.File == "" && c.State.Dir != "" {
+			st.File = Path(filepath.Join(string(c.State.Dir), "vault-secret-id.json"))
 		}
 	}
 	if c.Alerts.WarnBefore == nil {

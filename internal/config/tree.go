@@ -5,7 +5,7 @@ type Portal struct {
 	URL           URL           `yaml:"url" jsonschema:"required" doc:"The portal's address without /sharing/rest: https://www.arcgis.com, or https://HOST/portal for an Enterprise."`
 	Product       string        `yaml:"product" jsonschema:"required,enum=location-platform,enum=online,enum=enterprise" doc:"Which product it is; it decides about privileges and which calls exist."`
 	Referer       string        `yaml:"referer,omitempty" doc:"Referer header of the daemon's own calls. The portal's address if left out."`
-	Identity      Identity      `yaml:"identity" jsonschema:"required" doc:"Who the daemon is at this portal: a name and a password, an API key, or an OAuth refresh token."`
+	Identity      Identity      `yaml:"identity" jsonschema:"required" doc:"Who the daemon is at this portal: a name and a password, an API key of somebody else or its own, or an OAuth refresh token."`
 	IdentityStore IdentityStore `yaml:"identity_store,omitempty" doc:"Where identities that are renewed live. A 0600 file in the state directory if left out."`
 	TLS           TLS           `yaml:"tls,omitempty" doc:"How the portal's certificate is checked."`
 	Proxy         ProxyURL      `yaml:"proxy,omitempty" doc:"Forward proxy. The environment's proxy variables are not used."`
@@ -16,23 +16,25 @@ type Portal struct {
 	DeathsPerHour int           `yaml:"deaths_per_hour,omitempty" jsonschema:"default=3,minimum=1" doc:"More keys found dead within an hour stop this portal's emergency rotations: then the portal is the problem."`
 }
 
-// Identity is one of: username with password, api_key, oauth.
+// Identity is one of: username with password, api_key, own_key, oauth.
 type Identity struct {
 	Username string    `yaml:"username,omitempty" doc:"Built-in account, case sensitive. Goes with password."`
 	Password SecretRef `yaml:"password,omitempty" doc:"Reference to the account's password."`
-	APIKey   SecretRef `yaml:"api_key,omitempty" doc:"Reference to an API key with portal:admin:viewItems and portal:admin:updateItems and access to the credentials' items."`
+	APIKey   SecretRef `yaml:"api_key,omitempty" doc:"Reference to an API key that somebody else keeps, with portal:admin:viewItems and portal:admin:updateItems and access to the credentials' items."`
+	OwnKey   Name      `yaml:"own_key,omitempty" doc:"Name of the credential below whose key the daemon itself signs in with. The key lives in identity_store and is rotated with the others, last; the first one is put in by rotatord login PORTAL."`
 	OAuth    *OAuth    `yaml:"oauth,omitempty" doc:"A refresh token, made once by rotatord login PORTAL and kept in identity_store."`
 }
 
 // OAuth names the application that the refresh token belongs to.
 type OAuth struct {
-	ClientID string `yaml:"client_id" jsonschema:"required" doc:"Client id of an OAuth credential of that portal."`
+	ClientID    string `yaml:"client_id" jsonschema:"required" doc:"Client id of an OAuth credential of that portal."`
+	RenewBefore *Span  `yaml:"renew_before,omitempty" jsonschema:"default=50%" doc:"When the refresh token is renewed: a time before its end, or a share of its life. Half its life where it lives no longer than that."`
 }
 
 // IdentityStore is one of: vault, file.
 type IdentityStore struct {
 	Vault *VaultPath `yaml:"vault,omitempty" doc:"Keep it in a Vault secret."`
-	File  Path       `yaml:"file,omitempty" doc:"Keep it in a 0600 file. STATE/identities/PORTAL.json if left out."`
+	File  Path       `yaml:"file,omitempty" doc:"Keep it in a 0600 file. If left out, a portal's is STATE/identities/PORTAL.json and that of Vault's secret id STATE/vault-secret-id.json."`
 }
 
 // VaultPath names one secret of a KV v2 mount.
@@ -77,13 +79,21 @@ type VaultAuth struct {
 	Cert       *CertAuth       `yaml:"cert,omitempty" doc:"Sign in by a TLS client certificate."`
 }
 
-// AppRole sign-in.
+// AppRole sign-in. It has secret_id or rotate.
 type AppRole struct {
-	RoleID   string    `yaml:"role_id" jsonschema:"required" doc:"The role's id."`
-	SecretID SecretRef `yaml:"secret_id" jsonschema:"required" doc:"Reference to the file with the secret id, or with the token that wraps it: file: or credential:. Read again at each sign-in."`
-	Wrapped  bool      `yaml:"wrapped,omitempty" doc:"secret_id is a response-wrapping token, good for one use. What it yields is kept in memory: a restart needs a new one."`
-	Role     string    `yaml:"role,omitempty" doc:"The role's name. With it, a wrapping token that another role's secret id is in is refused."`
-	Mount    string    `yaml:"mount,omitempty" jsonschema:"default=approle" doc:"Where the auth method is mounted."`
+	RoleID   string            `yaml:"role_id" jsonschema:"required" doc:"The role's id."`
+	SecretID SecretRef         `yaml:"secret_id,omitempty" doc:"Reference to the file with the secret id, or with the token that wraps it: file: or credential:. Read again at each sign-in."`
+	Wrapped  bool              `yaml:"wrapped,omitempty" doc:"secret_id is a response-wrapping token, good for one use. What it yields is kept in memory: a restart needs a new one."`
+	Rotate   *SecretIDRotation `yaml:"rotate,omitempty" doc:"Instead of secret_id: the secret id is rotatord's own and renewed by it; the first one is put in by rotatord login --vault."`
+	Role     string            `yaml:"role,omitempty" doc:"The role's name. rotate needs it; with it, a wrapping token that another role's secret id is in is refused."`
+	Mount    string            `yaml:"mount,omitempty" jsonschema:"default=approle" doc:"Where the auth method is mounted."`
+}
+
+// SecretIDRotation is how rotatord renews its own secret id.
+type SecretIDRotation struct {
+	IdentityStore IdentityStore `yaml:"identity_store,omitempty" doc:"Where the secret id lives: in a file, not in the Vault that it opens."`
+	RenewBefore   *Span         `yaml:"renew_before,omitempty" jsonschema:"default=50%" doc:"When it is renewed: a time before its end, or a share of its life. Half its life where it lives no longer than that."`
+	MaxAge        *Duration     `yaml:"max_age,omitempty" doc:"Also renew it when it is older, for secret ids that never end."`
 }
 
 // KubernetesAuth sign-in.

@@ -70,3 +70,18 @@ func Policy(specs []SinkSpec) string {
 	}
 	return b.String()
 }
+
+// secretIDRights are what renewing the own secret id needs, beside Policy.
+func secretIDRights(role string) []string {
+	return []string{role + "/secret-id", role + "/secret-id/lookup", role + "/secret-id-accessor/lookup", role + "/secret-id-accessor/destroy"}
+}
+
+// SecretIDPolicy is what an AppRole needs to renew its own secret id, in HCL.
+func SecretIDPolicy(mount, role string) string {
+	var b strings.Builder
+	b.WriteString("\n# the renewal of rotatord's own secret id\n")
+	for _, path := range secretIDRights("auth/" + mount + "/role/" + role) {
+		fmt.Fprintf(&b, "path %q {\n  capabilities = [\"update\"]\n}\n", path)
+	}
+	return b.String()
+}

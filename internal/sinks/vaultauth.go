@@ -57,7 +57,7 @@ func (v *Vault) signedIn(ctx context.Context) (identity, error) {
 		}
 		now := time.Now()
 		usable := s.usable(now)
-		if usable && (s.renewAt.IsZero() || now.Before(s.renewAt)) {
+		if usable && (s.renewAt.IsZero() || now.Before(s.renewAt)) && !s.aged(now) {
 			defer s.mu.Unlock()
 			return s.id, nil
 		}
@@ -110,12 +110,22 @@ func (s *session) refuse(id identity) {
 	}
 }
 
+// aged tells whether the method's own secret wants a sign-in.
+func (s *session) aged(now time.Time) bool {
+	a, ok := s.method.(aging)
+	if !ok {
+		return false
+	}
+	at := a.nextLook()
+	return !at.IsZero() && !now.Before(at)
+}
+
 // untilRenewal is how long Run may wait.
 func (s *session) untilRenewal(now time.Time) time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case !s.usable(now):
+	case !s.usable(now), s.aged(now):
 		return 0
 	case s.renewAt.IsZero():
 		return time.Hour
@@ -130,7 +140,7 @@ func (v *Vault) refresh(ctx context.Context, usable bool) error {
 	s.mu.Lock()
 	old, first := s.id, s.first
 	s.mu.Unlock()
-	if usable && old.renewable {
+	if usable && old.renewable && !s.aged(time.Now()) {
 		id, err := v.renew(ctx, old)
 		if err == nil && id.lease*2 > first {
 			s.keep(id, max(first, id.lease))

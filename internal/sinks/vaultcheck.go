@@ -124,6 +124,7 @@ func (v *Vault) Check(ctx context.Context, specs []SinkSpec) []Finding {
 		return append(found, v.finding("", "the sign-in to Vault is refused", err,
 			"renew the identity that the vault.auth section names; its role and mount must exist in this Vault"))
 	}
+	found = append(found, v.checkOwnSecretID(ctx)...)
 	if err := v.checkNamespace(ctx); err != nil {
 		return append(found, v.finding("", "namespace "+v.opt.Namespace+" cannot be used", err,
 			"remove vault.namespace, or point vault.address to a server with namespaces"))
@@ -274,4 +275,27 @@ func lacking(granted any, want ...string) []string {
 		return nil
 	}
 	return slices.DeleteFunc(want, func(w string) bool { return slices.Contains(have, w) })
+}
+
+// checkOwnSecretID asks whether the own secret id could be renewed.
+func (v *Vault) checkOwnSecretID(ctx context.Context) []Finding {
+	o, ok := v.session.method.(*ownSecretID)
+	if !ok {
+		return nil
+	}
+	c := call{op: "ask vault for our rights", path: "sys/capabilities-self", token: v.session.present(), body: map[string]any{"paths": secretIDRights(o.role)}}
+	var body struct {
+		Data map[string]any `json:"data"`
+	}
+	if err := v.ask(ctx, c, &body); err != nil {
+		return []Finding{v.finding("", "the rights to renew the AppRole secret id cannot be looked up", err, "grant what rotatord vault-policy prints")}
+	}
+	var found []Finding
+	for _, path := range slices.Sorted(slices.Values(secretIDRights(o.role))) {
+		if len(lacking(body.Data[path], "update")) > 0 {
+			found = append(found, Finding{Severity: SeverityError, Cause: rotate.CauseForbidden, Sentence: "the identity may not update " + path + ": its secret id will not be renewed",
+				Cure: "grant what rotatord vault-policy prints"})
+		}
+	}
+	return found
 }

@@ -31,6 +31,13 @@ type VaultAuth struct {
 
 	RoleID       string // approle
 	SecretIDFile string // approle
+	// SecretIDs instead of SecretIDFile: the secret id is rotatord's to renew, at that
+	// time or share of its life before its end (half of it if both are 0), and when it
+	// is older than MaxAge (0: age is no reason). RoleName is needed.
+	SecretIDs        SecretIDStore
+	RenewBefore      time.Duration
+	RenewBeforeShare float64
+	MaxAge           time.Duration
 	// Wrapped: SecretIDFile holds a response-wrapping token that yields the secret id
 	// once. The secret id is kept in memory: after a restart a new one is needed.
 	Wrapped bool
@@ -42,6 +49,10 @@ type VaultAuth struct {
 }
 
 const kubernetesJWT = "/var/run/secrets/kubernetes.io/serviceaccount/token"
+
+// aging is a signer whose own secret wants a sign-in at some time, however good the
+// token still is; zero is never.
+type aging interface{ nextLook() time.Time }
 
 // signer obtains a token. signIn is called by one caller at a time; stale tells
 // cheaply that what it rests on has changed since.
@@ -76,6 +87,9 @@ func newSigner(opt VaultOptions) (signer, error) {
 		}
 		return &tokenFile{path: a.TokenFile}, nil
 	case AuthAppRole:
+		if a.SecretIDs != nil {
+			return newOwnSecretID(a, mount)
+		}
 		if a.RoleID == "" || a.SecretIDFile == "" {
 			return nil, errors.New("approle needs a role id and a secret id file")
 		}
