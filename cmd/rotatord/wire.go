@@ -89,6 +89,7 @@ func (a *app) instanceID(reading bool) (string, error) {
 func (a *app) build(extra []rotate.Observer) error {
 	b := buildOf()
 	a.metrics = metrics.New(metrics.Options{Version: b.Version, Revision: b.Commit, Started: a.started, Operations: portal.Ops(),
+		Series: metrics.Series(a.cfg.HTTP.CredentialSeries),
 		Snapshot: func(yield func(*metrics.CredentialView)) {
 			if a.process != nil {
 				a.process.credentialViews(yield)
