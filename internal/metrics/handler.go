@@ -59,6 +59,7 @@ type exposition struct {
 	snapshot func(yield func(*CredentialView))
 	series   Series
 	portals  func() []rotate.PortalID // that have aggregates, with credentials or without
+	usage    func(yield func(*UsageView))
 
 	turn    chan struct{} // holds one element for each scrape under way
 	scratch sync.Pool
@@ -99,6 +100,7 @@ func (x *exposition) write(w io.Writer, format expfmt.Format) error {
 	}
 	e := encoder{w: w, layout: layoutOf(format), buf: s.buf[:0]}
 	f.write(&e, &x.scales, x.series.each(len(f.credentials)))
+	x.writeUsage(&e, x.series.each(len(f.credentials)))
 	e.flush()
 	err = e.err
 	if closer, ok := enc.(expfmt.Closer); ok && err == nil {

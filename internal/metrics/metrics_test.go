@@ -101,6 +101,8 @@ func scripted() *Metrics {
 	m.VaultToken(day(4))
 	m.PassDone(day(3), true, day(3).Add(time.Minute))
 	m.PassDone(day(3).Add(time.Minute), false, day(3).Add(2*time.Minute))
+	m.ShowUsage(usageViews)
+	m.UsageRead("esri", rotate.ResultOK)
 	return m
 }
 

@@ -11,7 +11,7 @@ import (
 
 // counters of what happened since the start.
 type counters struct {
-	rotations, effects, requests, surveys, sinkOps, notifications, heartbeats, reloads *prometheus.CounterVec
+	rotations, effects, requests, surveys, sinkOps, notifications, heartbeats, reloads, usageReads *prometheus.CounterVec
 }
 
 func newCounters() counters {
@@ -30,11 +30,12 @@ func newCounters() counters {
 		notifications: vec("rotatord_notifications_total", "Messages to people, by what became of them: ok, or failed and tried again.", "result"),
 		heartbeats:    vec("rotatord_heartbeats_total", "Calls of the dead man's switch, by what became of them: ok or failed.", "result"),
 		reloads:       vec("rotatord_config_reloads_total", "Loads of the config, the one at the start too: ok, or failed where the config was refused.", "result"),
+		usageReads:    vec("rotatord_usage_reads_total", "Readings of what a credential used, by result: ok or the kind of the error.", "portal", "result"),
 	}
 }
 
 func (c *counters) all() []prometheus.Collector {
-	return []prometheus.Collector{c.rotations, c.effects, c.requests, c.surveys, c.sinkOps, c.notifications, c.heartbeats, c.reloads}
+	return []prometheus.Collector{c.rotations, c.effects, c.requests, c.surveys, c.sinkOps, c.notifications, c.heartbeats, c.reloads, c.usageReads}
 }
 
 // durations, each with classic buckets and a native histogram.
@@ -104,6 +105,7 @@ func (m *Metrics) createPortal(portal string) {
 	m.survey.WithLabelValues(portal)
 	for _, result := range results() {
 		m.surveys.WithLabelValues(portal, string(result))
+		m.usageReads.WithLabelValues(portal, string(result))
 		for _, operation := range m.operations {
 			m.requests.WithLabelValues(portal, operation, string(result))
 		}
@@ -122,7 +124,7 @@ func (m *Metrics) createSink(sink string) {
 func (m *Metrics) forget(label prometheus.Labels) {
 	for _, vec := range []interface {
 		DeletePartialMatch(prometheus.Labels) int
-	}{m.requests, m.surveys, m.survey, m.sinkOps} {
+	}{m.requests, m.surveys, m.survey, m.sinkOps, m.usageReads} {
 		vec.DeletePartialMatch(label)
 	}
 }
