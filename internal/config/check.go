@@ -24,6 +24,7 @@ func (k *checker) run() {
 	k.credentials()
 	k.cycles()
 	k.calendars()
+	k.quiets()
 	k.budgets()
 	k.fleet()
 	k.schedule()
@@ -235,21 +236,29 @@ func (k *checker) listen() {
 	if h.Off || h.Listen == "" || k.anyBroken("http.listen") {
 		return
 	}
-	const cure = "write HOST:PORT, as in 127.0.0.1:9805"
-	host, port, err := net.SplitHostPort(h.Listen)
-	if err != nil {
-		k.bad("http.listen", cure, "%s is no address to listen on", shown(h.Listen))
-		return
-	}
-	if n, err := strconv.ParseUint(port, 10, 16); err != nil || (n == 0 && !loopback(host)) {
-		k.bad("http.listen", cure, "%s has no usable port", shown(h.Listen))
-		return
-	}
-	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
-		k.bad("http.listen", "write the address of an interface of this machine", "%s is no IP address", shown(host))
+	host, ok := k.hostPort("http.listen", "write HOST:PORT, as in 127.0.0.1:9805", h.Listen)
+	if !ok {
 		return
 	}
 	if !loopback(host) && h.WebConfigFile == "" && !h.AllowOpen && !k.has("http.web_config_file") {
 		k.bad("http.listen", "set web_config_file with TLS and basic auth, or say allow_open: true", "listens beyond this machine without TLS or sign-in")
 	}
+}
+
+// hostPort of an address to listen on.
+func (k *checker) hostPort(path, cure, addr string) (host string, ok bool) {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		k.bad(path, cure, "%s is no address to listen on", shown(addr))
+		return "", false
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || (n == 0 && !loopback(host)) {
+		k.bad(path, cure, "%s has no usable port", shown(addr))
+		return "", false
+	}
+	if _, err := netip.ParseAddr(host); err != nil && host != "" && host != "localhost" {
+		k.bad(path, "write the address of an interface of this machine", "%s is no IP address", shown(host))
+		return "", false
+	}
+	return host, true
 }

@@ -35,6 +35,7 @@ type Config struct {
 	Credentials []*Credential        `yaml:"credentials" doc:"The API key credentials to watch or rotate."`
 	Schedules   Schedules            `yaml:"schedules,omitempty" doc:"When the daemon wakes up. What is due is decided by stored dates, so a missed or doubled wake-up harms nothing."`
 	HTTP        HTTP                 `yaml:"http,omitempty" doc:"Metrics, health and the status page."`
+	Acks        *AckListener         `yaml:"acks,omitempty" doc:"A listener on which consumers acknowledge the key that they run. It can do nothing else. None if left out."`
 	Alerts      Alerts               `yaml:"alerts,omitempty" doc:"What people are told."`
 	Heartbeat   *Heartbeat           `yaml:"heartbeat,omitempty" doc:"A dead man's switch, called after a pass in which every due credential advanced or is knowingly held."`
 	State       State                `yaml:"state,omitempty" doc:"What the daemon keeps on disk."`

@@ -25,6 +25,8 @@ type Defaults struct {
 	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Time zone of credentials that name none."`
 	Usage       string   `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never" doc:"Usage of credentials that state none."`
 	Budget      Budget   `yaml:"budget,omitempty" doc:"Budget, key by key, of credentials that leave a key out."`
+	Quiet       *Quiet   `yaml:"quiet,omitempty" doc:"Proof of quiet of credentials that state none; see credentials[].quiet."`
+	Hooks       []Hook   `yaml:"hooks,omitempty" doc:"Hooks of credentials that state none; see credentials[].hooks[]."`
 }
 
 // Credential is one portal item of API key credentials.
@@ -50,6 +52,8 @@ type Credential struct {
 	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Zone of windows, dates of freezes and times without a zone in freeze_file, as in Europe/Berlin. schedules.time_zone if left out."`
 	Usage       string   `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never,default=auto" doc:"auto reads what it uses, where its portal tells; never does not ask."`
 	Budget      Budget   `yaml:"budget,omitempty" doc:"How many credits it may use, and what happens then; missing keys come from defaults.budget."`
+	Quiet       *Quiet   `yaml:"quiet,omitempty" doc:"What must call the old key unused before it is retired; see docs/gates.md. {} means none where defaults have some."`
+	Hooks       []Hook   `yaml:"hooks,omitempty" doc:"Programs and services that may veto a rotation at points of it; see docs/gates.md. [] means none where defaults have some."`
 
 	targets []Target
 	ownKey  string // name of the portal that the daemon signs in to with its key; "" is none
@@ -139,6 +143,7 @@ func (c *Config) inherit() {
 			cr.Sinks = slices.Clone(d.Sinks)
 		}
 		cr.inheritCalendar(d)
+		cr.inheritQuiet(d)
 		cr.inheritBudget(d)
 		own, from := reflect.ValueOf(&cr.Policy).Elem(), reflect.ValueOf(d.Policy)
 		for i := range own.NumField() {

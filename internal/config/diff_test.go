@@ -1,10 +1,14 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 )
+
+// ackSection lets a consumer acknowledge over HTTP.
+const ackSection = "acks: {listen: '127.0.0.1:9806', cert_file: /c, key_file: /k, consumers: {shop: {token: 'file:/t'}}}"
 
 func TestDiff(t *testing.T) {
 	const item2 = "\n  - name: beta\n    item: fedcba9876543210fedcba9876543210"
@@ -34,6 +38,12 @@ func TestDiff(t *testing.T) {
 			is: []string{item, item + "\n    windows: [{cron: 0 22 * * *, length: 4h}]\nschedules: {time_zone: Europe/Berlin}"}, want: Changes{Changed: []string{"alpha"}, Sections: []string{"credentials", "schedules"}}},
 		"restart": {is: []string{"defaults:\n", "workers: 2\nstate: {dir: /srv/r}\nhttp: {listen: '127.0.0.1:1'}\nadmin: {socket: /run/x.sock}\ndefaults:\n"},
 			want: Changes{Sections: []string{"portals", "http", "state", "admin", "workers"}, Changed: []string{"alpha"}, Restart: []string{"state.dir", "http.listen", "admin.socket"}}},
+		"gate":           {is: []string{item, item + "\n    quiet: {acks: [shop]}"}, want: Changes{Changed: []string{"alpha"}, Sections: []string{"credentials"}}},
+		"inherited_hook": {is: []string{"  mode: rotate", "  mode: rotate\n  hooks: [{on: [before_minting], command: [/bin/true]}]"}, want: Changes{Changed: []string{"alpha"}, Sections: []string{"defaults", "credentials"}}},
+		"acks": {is: []string{item, item + "\n    quiet: {acks: [shop]}\n" + ackSection},
+			want: Changes{Changed: []string{"alpha"}, Sections: []string{"credentials", "acks"}, Restart: []string{"acks.listen", "acks.cert_file", "acks.key_file"}}},
+		"ack_token": {was: []string{item, item + "\n    quiet: {acks: [shop]}\n" + ackSection}, is: []string{item, item + "\n    quiet: {acks: [shop]}\n" + strings.Replace(ackSection, "/t}", "/u}", 1)},
+			want: Changes{Sections: []string{"acks"}}},
 		"reloadable": {is: []string{"defaults:\n", "log: {level: debug}\nadmin: {users: [alice]}\ndefaults:\n"}, want: Changes{Sections: []string{"admin", "log"}}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -42,6 +42,7 @@ func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 		f.secret("heartbeat.url", h.URL)
 	}
 	f.calendars(now)
+	f.quiets()
 	return d.sorted()
 }
 

@@ -96,6 +96,7 @@ func (c *Config) Masked() ([]byte, error) {
 			m.Credentials[i] = &masked
 		}
 	}
+	m.maskCalls()
 	m.Alerts.RunbookURL = m.Alerts.RunbookURL.withoutQuery()
 	b, err := yaml.Dump(&m, yaml.WithV4Defaults())
 	if err != nil {

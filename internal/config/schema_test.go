@@ -148,8 +148,8 @@ func TestExampleNamesEveryKey(t *testing.T) {
 	}
 	walk(root, reflect.TypeFor[Config](), "")
 	keyPaths(reflect.TypeFor[Config](), "", func(p string, _ reflect.StructField) {
-		// The policy of a credential is that of the defaults, once is enough.
-		if strings.HasPrefix(p, "credentials.policy.") {
+		// The policy of a credential is that of the defaults, and its gates and hooks are theirs; once is enough.
+		if strings.HasPrefix(p, "credentials.policy.") || strings.HasPrefix(p, "defaults.quiet.") || strings.HasPrefix(p, "defaults.hooks.") {
 			return
 		}
 		if !there[p] {
@@ -222,7 +222,7 @@ func TestDocs(t *testing.T) {
 			f := infoOf(s.typ).fields[key]
 			p := strings.TrimPrefix(s.path+"."+key, ".")
 			kind, inner, sub := valueWords(sf.Type, f)
-			if inner != nil && p != "credentials.policy" {
+			if inner != nil && !slices.Contains([]string{"credentials.policy", "defaults.quiet", "defaults.hooks"}, p) {
 				below = append(below, section{p + sub, inner})
 			}
 			def := "-"
@@ -271,6 +271,8 @@ func valueWords(typ reflect.Type, f field) (words string, inner reflect.Type, su
 		return "32 hex digits", nil, ""
 	case reflect.TypeFor[When]():
 		return "date or time", nil, ""
+	case reflect.TypeFor[HookPoint]():
+		return "point", nil, ""
 	}
 	if len(f.enum) > 0 {
 		return "`" + strings.Join(f.enum, "`, `") + "`", nil, ""

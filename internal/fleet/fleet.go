@@ -158,7 +158,7 @@ func (f *Fleet) Begin(r rotate.Record, now time.Time) rotate.Block {
 }
 
 func (f *Fleet) may(r rotate.Record, now time.Time) rotate.Block {
-	if b := f.stopped(r.Name); b.Reason != "" {
+	if b := f.stopped(now); b.Reason != "" {
 		return b
 	}
 	if b := f.earlier(r.Name, now); b.Reason != "" {
@@ -175,7 +175,7 @@ const retry = time.Minute
 
 // stopped is the breaker: new keys that fail one after the other have a common cause
 // more often than not.
-func (f *Fleet) stopped(name rotate.Name) rotate.Block {
+func (f *Fleet) stopped(now time.Time) rotate.Block {
 	n := len(f.failed)
 	byCount := f.policy.FailedProofs > 0 && n >= f.policy.FailedProofs
 	byShare := f.policy.FailedShare > 0 && n >= 2 && float64(n) >= f.policy.FailedShare*float64(f.rotated)
@@ -187,7 +187,7 @@ func (f *Fleet) stopped(name rotate.Name) rotate.Block {
 		names = append(names, string(one))
 	}
 	slices.Sort(names)
-	return rotate.Block{Reason: rotate.ReasonFleetStop, Text: fmt.Sprintf("new keys of %d credentials failed their proof: %s; find out why, then `rotatord resume NAME` each",
+	return rotate.Block{Reason: rotate.ReasonFleetStop, Until: now.Add(retry), Text: fmt.Sprintf("new keys of %d credentials failed their proof: %s; find out why, then `rotatord resume NAME` each",
 		n, few(names))}
 }
 

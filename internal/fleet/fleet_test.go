@@ -173,7 +173,7 @@ func TestFailedProofsStopTheFleet(t *testing.T) {
 	}
 	f.Saw(failed("c"))
 	b := f.May(calm("d"), now)
-	if b.Reason != rotate.ReasonFleetStop || !b.Until.IsZero() ||
+	if b.Reason != rotate.ReasonFleetStop || !b.Until.Equal(now.Add(time.Minute)) ||
 		b.Text != "new keys of 3 credentials failed their proof: a, b, c; find out why, then `rotatord resume NAME` each" {
 		t.Errorf("%+v", b)
 	}

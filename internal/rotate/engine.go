@@ -268,9 +268,14 @@ func (w *work) settle() {
 	}
 }
 
-// save journals the record if anything in it changed, and tells the observer.
+// save journals the record if anything in it changed, and tells the observer. A wait
+// that only grows is not written: looked at too early after a restart, it is found again.
 func (w *work) save(ctx context.Context) (Record, error) {
-	if len(w.events) == 0 && reflect.DeepEqual(w.rec, w.before) {
+	waits := w.rec
+	if waits.NextAt.After(w.before.NextAt) && w.d.Step == StepNone {
+		waits.NextAt = w.before.NextAt
+	}
+	if len(w.events) == 0 && reflect.DeepEqual(waits, w.before) {
 		return w.rec, nil
 	}
 	for i := range w.events {
