@@ -2,13 +2,9 @@ package torture
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,7 +12,6 @@ import (
 	"time"
 
 	"rotatord/internal/portal/portaltest"
-	"rotatord/internal/rotate"
 )
 
 // TestTorture: ROTATORD_KILLS and ROTATORD_SEED set how long and which; "make
@@ -25,25 +20,26 @@ func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short")
 	}
-	kills := envInt("ROTATORD_KILLS", 20)
+	kills := envInt("ROTATORD_KILLS", deckSize)
 	seed := uint64(envInt("ROTATORD_SEED", int(time.Now().UnixNano()%1_000_000)))
-	t.Logf("seed %d, %d kills", seed, kills)
+	t.Logf("ROTATORD_SEED=%d ROTATORD_KILLS=%d repeats this plan", seed, kills)
 	w := newWorld(t, 50)
-	rng := rand.New(rand.NewPCG(seed, 1))
+	t.Logf("the daemon's state is on %s", w.disk.kind)
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()
 
-	p := w.start(w.config)
-	w.awaitAll(p, "the first keys", time.Minute, func(key string) bool { return key != "" })
+	w.daemon = w.start(w.config)
+	w.awaitAll("the first keys", time.Minute, func(key string) bool { return key != "" })
 	c := w.consume(ctx)
-	p = w.mayhem(ctx, rng, p, kills)
-	w.emu.ClearFaults()
-	w.settle(ctx, &p)
+	w.remember()
+	w.mayhem(ctx, makePlan(seed, kills))
+	w.settle(ctx)
 	stop()
 	c.wg.Wait()
-	p.signal(syscall.SIGTERM)
-	<-p.done
-	w.verdict(c, kills)
+	w.watches.Wait()
+	w.daemon.stop()
+	<-w.daemon.done
+	w.verdict(c, seed)
 }
 
 func envInt(name string, def int) int {
@@ -53,19 +49,8 @@ func envInt(name string, def int) int {
 	return def
 }
 
-// after waits for d or until p ends by itself, which it never should.
-func (w *world) after(p *process, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-p.done:
-		<-timer.C
-	}
-}
-
 // awaitAll waits until the served key of every credential is as wanted.
-func (w *world) awaitAll(p *process, what string, limit time.Duration, ok func(key string) bool) {
+func (w *world) awaitAll(what string, limit time.Duration, ok func(key string) bool) {
 	w.t.Helper()
 	end := time.Now().Add(limit)
 	for {
@@ -82,69 +67,130 @@ func (w *world) awaitAll(p *process, what string, limit time.Duration, ok func(k
 		if time.Now().After(end) {
 			w.t.Fatalf("%s: %s not within %s\n%s", what, missing, limit, w.logTail())
 		}
-		w.after(p, 200*time.Millisecond)
+		w.after(200 * time.Millisecond)
 	}
 }
 
-// mayhem kills the daemon so many times, with a trouble before every few of them.
-func (w *world) mayhem(ctx context.Context, rng *rand.Rand, p *process, kills int) *process {
-	for n := range kills {
-		w.trouble(ctx, rng, p, n)
-		w.vaultWell(p)
-		w.after(p, time.Duration(rng.IntN(900))*time.Millisecond)
-		p.kill()
-		w.mu.Lock()
-		w.interval++
-		w.mu.Unlock()
-		p = w.start(w.config)
-		if n%100 == 99 {
-			w.t.Logf("%d kills", n+1)
+// mayhem carries out the plan.
+func (w *world) mayhem(ctx context.Context, plan []deed) {
+	for n, d := range plan {
+		w.t.Logf("%6.1fs %d: %s", time.Since(w.began).Seconds(), n+1, d)
+		w.do(ctx, d)
+		w.vaultWell()
+		if n%4 == 3 {
+			w.remember()
+		}
+		w.after(d.after)
+		if d.what == daemonStopped {
+			w.stopped()
+		}
+		w.kill()
+		w.done[d.what]++
+		if w.t.Failed() {
+			w.t.Fatalf("given up after %d kills\n%s", n+1, w.logTail())
 		}
 	}
-	return p
 }
 
-// trouble breaks something for a while.
-func (w *world) trouble(ctx context.Context, rng *rand.Rand, p *process, n int) {
-	short := time.Duration(200+rng.IntN(1800)) * time.Millisecond
-	switch kind := rng.IntN(24); {
-	case kind < 8:
-		w.portalFault(rng)
-	case kind == 8:
+// do breaks something for a while.
+func (w *world) do(ctx context.Context, d deed) {
+	w.t.Helper()
+	switch d.what {
+	case quiet:
+	case portalFault:
+		w.mu.Lock()
+		w.armed = append(w.armed, d.strike)
+		w.mu.Unlock()
+	case vaultSealed:
 		w.vault.Seal()
-		w.after(p, short)
+		w.after(d.lasts)
 		w.vault.Unseal()
-	case kind == 9 && n%3 == 0:
+	case vaultRestart:
 		w.vault.Kill()
-		w.after(p, short/2)
-		w.vault.Start()
-	case kind == 10 && n%3 == 0:
-		snapshot := w.vault.Snapshot()
-		w.after(p, short)
-		w.vault.Restore(snapshot)
-	case kind == 11:
+		w.after(d.lasts)
+		w.vault.Start() // sealed: vaultWell opens it
+	case vaultPaused:
 		w.vault.Pause()
-		w.after(p, short)
+		w.after(d.lasts)
 		w.vault.Resume()
-	case kind == 12:
-		p.signal(syscall.SIGSTOP)
-		w.after(p, 3*short)
-		p.signal(syscall.SIGCONT)
-	case kind == 13 && n%5 == 0:
-		second := w.start(w.writeConfig("state2"))
-		w.after(p, 2*short)
-		second.kill()
-	case kind == 14:
-		p.signal(syscall.SIGTERM)
-		w.after(p, short)
+	case vaultReadOnly:
+		w.readOnly()
+		w.after(d.lasts)
+		w.writable()
+	case vaultBack:
+		s := w.remember()
+		w.after(d.lasts)
+		w.restore(ctx, s, false)
+	case vaultFarBack:
+		r := w.restore(ctx, w.olderThan(d.age), d.waits)
+		if d.waits {
+			w.waitFor(r)
+		}
+	case daemonPaused:
+		w.daemon.signal(syscall.SIGSTOP)
+		w.after(d.lasts)
+		w.daemon.signal(syscall.SIGCONT)
+	case daemonStopped:
+		w.daemon.stop()
+		w.after(d.lasts)
+	case second:
+		w.beside(d.lasts)
+	case secondInPause:
+		w.daemon.signal(syscall.SIGSTOP)
+		w.beside(d.lasts)
+		w.daemon.signal(syscall.SIGCONT)
+	case diskFull:
+		w.fillDisk(d)
+	}
+}
+
+// beside runs a second daemon with a journal of its own, on the same credentials.
+func (w *world) beside(lasts time.Duration) {
+	w.t.Helper()
+	p := w.start(w.other)
+	w.after(lasts)
+	if p.ended() {
+		w.t.Errorf("the second daemon ended by itself: %v\n%s", p.err, w.logTail())
+	}
+	p.kill()
+}
+
+func (w *world) fillDisk(d deed) {
+	w.t.Helper()
+	if !w.disk.small {
+		w.after(d.lasts)
+		return
+	}
+	free, err := w.disk.fill(d.spare)
+	w.must(err)
+	w.full = true
+	if d.across {
+		w.after(d.lasts / 2)
+		w.kill()
+		w.full = true
+	}
+	w.after(d.lasts)
+	w.must(free())
+}
+
+// waitFor the repair of a restore.
+func (w *world) waitFor(r *restore) {
+	w.t.Helper()
+	for {
+		select {
+		case <-r.settled:
+			return
+		default:
+			w.after(100 * time.Millisecond)
+		}
 	}
 }
 
 // vaultWell waits until Vault answers unsealed: a restored snapshot or a restart may
 // leave it sealed, and nobody else would open it.
-func (w *world) vaultWell(p *process) {
+func (w *world) vaultWell() {
 	w.t.Helper()
-	for end := time.Now().Add(20 * time.Second); ; w.after(p, 50*time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; w.after(50 * time.Millisecond) {
 		a, err := w.vault.Try(w.t.Context(), w.vault.Token, http.MethodGet, "sys/seal-status", nil)
 		switch {
 		case err == nil && a.Body["sealed"] == false:
@@ -157,52 +203,28 @@ func (w *world) vaultWell(p *process) {
 	}
 }
 
-// portalFault breaks one coming request in one way.
-func (w *world) portalFault(rng *rand.Rand) {
-	faults := []portaltest.Fault{
-		{Op: portaltest.OpMint, Kind: portaltest.LoseReply}, {Op: portaltest.OpMint, Kind: portaltest.FailBefore},
-		{Op: portaltest.OpMint, Kind: portaltest.LateEffect, LateFor: 2 * time.Second}, {Op: portaltest.OpMint, Kind: portaltest.ServerErrorHTML},
-		{Op: portaltest.OpRevoke, Kind: portaltest.LoseReply}, {Op: portaltest.OpRevoke, Kind: portaltest.LateEffect, LateFor: 2 * time.Second},
-		{Op: portaltest.OpRevoke, Kind: portaltest.FailAfter}, {Op: portaltest.OpSetDate, Kind: portaltest.LoseReply},
-		{Op: portaltest.OpSetDate, Kind: portaltest.HTMLPage}, {Op: portaltest.OpAppInfo, Kind: portaltest.ServerError, Count: 5},
-		{Op: portaltest.OpAppInfo, Kind: portaltest.RateLimited, RetryAfter: time.Second, Count: 3}, {Op: portaltest.OpItem, Kind: portaltest.TruncatedJSON},
-		{Op: portaltest.OpSignIn, Kind: portaltest.ServerErrorHTML}, {Op: portaltest.OpAppInfo, Kind: portaltest.DelayReply, Delay: time.Second, Count: 10},
-	}
-	f := faults[rng.IntN(len(faults))]
-	if f.Op == portaltest.OpMint {
-		w.mu.Lock()
-		w.lied[w.interval]++
-		w.mu.Unlock()
-	}
-	if _, err := w.emu.Inject(f); err != nil {
-		w.t.Error(err)
-	}
-}
-
-// settle lets the daemon come to rest: every credential is told not to start
-// anything new, and old keys and orphans are retired.
-func (w *world) settle(ctx context.Context, p **process) {
+// settle lets the daemon come to rest: keys live longer from now on, so that after
+// the next rotation nothing is due, and old keys and orphans are retired.
+func (w *world) settle(ctx context.Context) {
 	w.t.Helper()
-	(*p).kill()
+	w.emu.SetHook(nil)
 	text, err := os.ReadFile(w.config)
 	w.must(err)
-	calm := strings.ReplaceAll(string(text), "renew_before: 40s", "renew_before: 2m")
-	calm = strings.ReplaceAll(calm, "lifetime: 60s", "lifetime: 10m")
+	calm := strings.ReplaceAll(string(text), "lifetime: 60s", "lifetime: 10m")
 	w.must(os.WriteFile(w.config, []byte(calm), 0o600))
-	*p = w.start(w.config)
+	w.kill()
 	end := time.Now().Add(2 * time.Minute)
-	for time.Now().Before(end) {
-		if w.atRest(ctx) {
+	for time.Now().Before(end) && ctx.Err() == nil {
+		if w.restlessness() == "" {
 			return
 		}
-		w.after(*p, 500*time.Millisecond)
+		w.after(500 * time.Millisecond)
 	}
-	w.t.Errorf("not at rest two minutes after the last trouble:\n%s", w.restlessness())
+	w.t.Errorf("not at rest two minutes after the last trouble:\n%s%s", w.restlessness(), w.stories(strings.Split(w.restlessness(), "\n")))
 }
 
-// atRest: one valid key a credential, served by every sink, with minutes to live.
-func (w *world) atRest(ctx context.Context) bool { return w.restlessness() == "" && ctx.Err() == nil }
-
+// restlessness: what is missing for one valid key a credential, served by every
+// sink, with minutes to live.
 func (w *world) restlessness() string {
 	var b strings.Builder
 	now := w.emu.Now()
@@ -215,80 +237,12 @@ func (w *world) restlessness() string {
 	for i, n := range w.names {
 		keys, served := valid[w.items[n]], w.served(w.t.Context(), n)
 		file := served
-		if i%2 == 0 {
-			raw, _ := os.ReadFile(filepath.Join(w.dir, "keys", n))
-			file = strings.TrimSpace(string(raw))
+		if w.hasFile(i) {
+			file = w.fileKey(n)
 		}
 		if len(keys) != 1 || keys[0].Secret != served || file != served || keys[0].Expires.Sub(now) < 3*time.Minute {
 			fmt.Fprintf(&b, "%s: %d valid keys, Vault serves %s, the file %s\n", n, len(keys), fingerprint(served), fingerprint(file))
 		}
 	}
 	return b.String()
-}
-
-// verdict prints the tally and fails on what must not be.
-func (w *world) verdict(c *consumers, kills int) {
-	w.t.Helper()
-	promoted, rotations := w.promoted()
-	lost, orphans := 0, 0
-	perCrash := map[string]int{}
-	now := w.emu.Now()
-	for _, k := range w.emu.Keys() {
-		if promoted[fingerprint(k.Secret)] {
-			continue
-		}
-		w.mu.Lock()
-		interval := w.mintedIn[k.Secret]
-		lied := w.lied[interval]
-		w.mu.Unlock()
-		if lied == 0 {
-			perCrash[k.ItemID+" "+strconv.Itoa(interval)]++
-		}
-		if k.Valid(now) {
-			orphans++
-		}
-	}
-	for _, n := range w.names {
-		if ok, _ := w.emu.KeyValid(w.served(w.t.Context(), n)); !ok {
-			lost++
-		}
-	}
-	worst := 0
-	for _, extra := range perCrash {
-		worst = max(worst, extra)
-	}
-	fmt.Printf("kills: %d, rotations: %d, consumer requests: %d, consumer failures: %d, keys lost: %d, orphans left at the end: %d, worst extra mints a crash: %d\n",
-		kills, rotations, c.requests.Load(), len(c.failures), lost, orphans, worst)
-	if len(c.failures) > 0 || lost > 0 || orphans > 0 || worst > 1 || c.requests.Load() == 0 {
-		w.t.Errorf("consumer failures:\n%s\n%s", strings.Join(c.failures[:min(len(c.failures), 20)], "\n"), w.logTail())
-	}
-}
-
-// promoted reads from the history which keys every sink served at some time.
-func (w *world) promoted() (keys map[rotate.Fingerprint]bool, rotations int) {
-	w.t.Helper()
-	keys = map[rotate.Fingerprint]bool{}
-	for _, n := range w.names {
-		out, err := exec.CommandContext(context.Background(), w.binary, "--config", w.config, "--json", "history", n, "--limit", "0").Output()
-		if err != nil {
-			w.t.Fatalf("history %s: %v", n, err)
-		}
-		var events []rotate.Event
-		w.must(json.Unmarshal(out, &events))
-		for _, e := range events {
-			if e.Kind == rotate.EventPromoted || (e.Effect == rotate.EffectPublish && e.Result == rotate.ResultOK) {
-				keys[e.Fingerprint] = true
-			}
-			if e.Kind == rotate.EventPromoted {
-				rotations++
-			}
-		}
-	}
-	return keys, rotations
-}
-
-func (w *world) logTail() string {
-	raw, _ := os.ReadFile(filepath.Join(w.dir, "daemon.log"))
-	lines := strings.Split(string(raw), "\n")
-	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,10 +23,12 @@ import (
 // Lifetimes of the torture: a rotation is due every 20 seconds, and has twice that
 // to get through.
 const (
-	overlap = 5 * time.Second
-	horizon = 6 * time.Second
+	overlap     = 5 * time.Second
+	renewBefore = 40 * time.Second
 )
 
+// Deaths are not limited: a restored Vault kills half of the fleet at once, and the
+// portal is not to blame.
 const configText = `portals:
   online:
     url: %[1]s
@@ -35,6 +36,7 @@ const configText = `portals:
     identity: {username: %[2]s, password: 'file:%[3]s/password'}
     limits: {per_second: 2000, at_once: 40}
     breaker: {failures: 1000, open_for: 1s}
+    deaths_per_hour: 1000000
 vault:
   address: %[4]s
   timeout: 2s
@@ -49,8 +51,8 @@ defaults:
   policy: {renew_before: 40s, overlap: 5s, critical_before: 10s, lifetime: 60s, min_interval: 1s, min_gain: 2s, probe_every: 1s, deep_every: 10s,
     orphan_delay: 6s, effect_horizon: 6s, retry_base: 300ms, retry_max: 2s, max_attempts: 1000, dead_after: 2s, expiry_precision: second}
 http: {off: true}
-admin: {socket: '%[6]s/admin.sock', group: '%[7]s'}
-state: {dir: '%[6]s'}
+admin: {socket: '%[3]s/%[6]s.sock', group: 'root'}
+state: {dir: '%[7]s'}
 schedules: {tick: '@every 1s', survey: '@every 10s'}
 workers: 40
 log: {level: info, format: json}
@@ -60,31 +62,55 @@ credentials:
 // world is everything around the daemon.
 type world struct {
 	t      *testing.T
+	began  time.Time
 	dir    string
+	disk   disk // the daemon's state and key files
 	emu    *portaltest.Emulator
 	url    string
 	vault  *testkit.VaultServer
+	policy string // of the daemon's token, as the program itself asks for it
 	binary string
 	names  []string
 	items  map[string]string // name to item
 	config string
+	other  string // the second daemon's config
 	log    *os.File
 
+	// The test's own goroutine only.
+	daemon    *process
+	full      bool // the disk was full at some time of this process
+	snapshots []snapshot
+	done      map[trouble]int
+	diskEnds  int // times the daemon ended because of the full disk
+
+	watches sync.WaitGroup
+
 	mu       sync.Mutex
-	interval int            // how many kills there were
-	mintedIn map[string]int // key tail and time of mint to the interval, by secret
-	lied     map[int]int    // interval to faults of mints, which may cost a key too
+	interval int               // how many kills there were
+	minted   map[string]minted // by secret
+	struck   map[string]int    // by item and interval: faults of mints, each of which may cost a key too
+	armed    []portaltest.Fault
+	restores []*restore
+}
+
+// minted is where a key comes from.
+type minted struct {
+	interval int
+	late     bool // after its request had failed
 }
 
 func newWorld(t *testing.T, credentials int) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), vault: testkit.Vault(t, testkit.WithRaft()), items: map[string]string{}, mintedIn: map[string]int{}, lied: map[int]int{}}
+	w := &world{t: t, began: time.Now(), dir: t.TempDir(), vault: testkit.Vault(t, testkit.WithRaft()), items: map[string]string{},
+		done: map[trouble]int{}, minted: map[string]minted{}, struck: map[string]int{}}
+	w.disk = smallDisk(t, w.dir)
 	w.vault.MountKV("kv", 2)
 	w.emu = portaltest.New(portaltest.Options{Product: portaltest.Online, Switches: map[string]string{portaltest.SwitchDateRounding: "none"}})
 	server := httptest.NewServer(w.emu)
 	t.Cleanup(server.Close)
 	w.url = server.URL
 	w.emu.OnEffect(w.noteMint)
+	w.emu.SetHook(w.strike)
 	w.binary = filepath.Join(w.dir, "rotatord")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", w.binary, "rotatord/cmd/rotatord")
 	if out, err := build.CombinedOutput(); err != nil {
@@ -95,12 +121,14 @@ func newWorld(t *testing.T, credentials int) *world {
 		w.names = append(w.names, name)
 		w.items[name] = w.emu.AddCredential(portaltest.CredentialSeed{Title: name}).ItemID
 	}
-	for _, d := range []string{"keys", "state", "state2"} {
-		w.must(os.Mkdir(filepath.Join(w.dir, d), 0o700))
+	states := filepath.Join(w.dir, "second")
+	for _, d := range []string{w.keyFile(""), filepath.Join(w.disk.dir, "state"), states} {
+		w.must(os.Mkdir(d, 0o700))
 	}
 	w.must(os.WriteFile(filepath.Join(w.dir, "password"), []byte(portaltest.StandardPassword), 0o600))
-	w.must(os.WriteFile(filepath.Join(w.dir, "vault-token"), []byte(w.vault.Token), 0o600))
-	w.config = w.writeConfig("state")
+	w.config = w.writeConfig("first", filepath.Join(w.disk.dir, "state"))
+	w.other = w.writeConfig("second", states)
+	w.leastPrivilege()
 	log, err := os.Create(filepath.Join(w.dir, "daemon.log"))
 	w.must(err)
 	w.log = log
@@ -115,20 +143,36 @@ func (w *world) must(err error) {
 	}
 }
 
-// writeConfig for a daemon with that state folder; every second credential has a
-// file as its second sink.
-func (w *world) writeConfig(state string) string {
+// leastPrivilege gives the daemons a token that may do what vault-policy prints, and
+// nothing else.
+func (w *world) leastPrivilege() {
+	w.t.Helper()
+	out, err := exec.CommandContext(w.t.Context(), w.binary, "--config", w.config, "vault-policy").Output()
+	w.must(err)
+	w.policy = string(out)
+	w.writable()
+	token := w.vault.NewToken(map[string]any{"policies": []string{"rotatord"}, "ttl": "24h"})
+	w.must(os.WriteFile(filepath.Join(w.dir, "vault-token"), []byte(token), 0o600))
+}
+
+// hasFile: every second credential has a file as its second sink.
+func (w *world) hasFile(i int) bool { return i%2 == 0 }
+
+func (w *world) keyFile(name string) string { return filepath.Join(w.disk.dir, "keys", name) }
+
+// writeConfig for a daemon with that state folder.
+func (w *world) writeConfig(name, state string) string {
 	w.t.Helper()
 	var text strings.Builder
-	fmt.Fprintf(&text, configText, w.url, portaltest.AdminUser, w.dir, w.vault.Addr, filepath.Join(w.dir, "keys"), filepath.Join(w.dir, state), "root")
+	fmt.Fprintf(&text, configText, w.url, portaltest.AdminUser, w.dir, w.vault.Addr, w.keyFile(""), name, state)
 	for i, name := range w.names {
 		sinks := "[kv]"
-		if i%2 == 0 {
+		if w.hasFile(i) {
 			sinks = "[kv, files]"
 		}
 		fmt.Fprintf(&text, "  - {name: %s, item: %s, sinks: %s}\n", name, w.items[name], sinks)
 	}
-	path := filepath.Join(w.dir, state+".yaml")
+	path := filepath.Join(w.dir, name+".yaml")
 	w.must(os.WriteFile(path, []byte(text.String()), 0o600))
 	return path
 }
@@ -137,40 +181,37 @@ func (w *world) noteMint(e portaltest.Event) {
 	if e.Kind != portaltest.EventMinted {
 		return
 	}
+	keys := w.emu.Keys()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, k := range w.emu.Keys() {
-		if _, known := w.mintedIn[k.Secret]; !known {
-			w.mintedIn[k.Secret] = w.interval
+	for _, k := range keys {
+		if _, known := w.minted[k.Secret]; !known && k.ItemID == e.ItemID {
+			w.minted[k.Secret] = minted{interval: w.interval, late: e.Late}
 		}
 	}
 }
 
-// daemon is one process of the built program.
-type process struct {
-	cmd  *exec.Cmd
-	done chan struct{}
+// strike breaks the request if a fault waits for one like it.
+func (w *world) strike(c portaltest.Call) *portaltest.Fault {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range w.armed {
+		f := w.armed[i]
+		if f.Op != c.Op {
+			continue
+		}
+		if w.armed[i].Count--; w.armed[i].Count == 0 {
+			w.armed = append(w.armed[:i:i], w.armed[i+1:]...)
+		}
+		if f.Op == portaltest.OpMint {
+			w.struck[during(c.ItemID, w.interval)]++
+		}
+		return &f
+	}
+	return nil
 }
 
-func (w *world) start(config string) *process {
-	w.t.Helper()
-	cmd := exec.Command(w.binary, "--config", config, "run")
-	cmd.Stdout, cmd.Stderr = w.log, w.log
-	w.must(cmd.Start())
-	p := &process{cmd: cmd, done: make(chan struct{})}
-	go func() {
-		defer close(p.done)
-		_ = cmd.Wait() // killed, as it should be
-	}()
-	return p
-}
-
-func (p *process) signal(s syscall.Signal) { _ = p.cmd.Process.Signal(s) }
-
-func (p *process) kill() {
-	p.signal(syscall.SIGKILL)
-	<-p.done
-}
+func during(item string, interval int) string { return fmt.Sprint(item, " ", interval) }
 
 // served is the key that Vault serves now; "" if Vault does not say.
 func (w *world) served(ctx context.Context, name string) string {
