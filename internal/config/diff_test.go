@@ -42,7 +42,7 @@ func TestDiff(t *testing.T) {
 		"inherited_hook": {is: []string{"  mode: rotate", "  mode: rotate\n  hooks: [{on: [before_minting], command: [/bin/true]}]"}, want: Changes{Changed: []string{"alpha"}, Sections: []string{"defaults", "credentials"}}},
 		"acks": {is: []string{item, item + "\n    quiet: {acks: [shop]}\n" + ackSection},
 			want: Changes{Changed: []string{"alpha"}, Sections: []string{"credentials", "acks"}, Restart: []string{"acks.listen", "acks.cert_file", "acks.key_file"}}},
-		"ack_token": {was: []string{item, item + "\n    quiet: {acks: [shop]}\n" + ackSection}, is: []string{item, item + "\n    quiet: {acks: [shop]}\n" + strings.Replace(ackSection, "/t}", "/u}", 1)},
+		"ack_token": {was: []string{item, item + "\n    quiet: {acks: [shop]}\n" + ackSection}, is: []string{item, item + "\n    quiet: {acks: [shop]}\n" + strings.Replace(ackSection, "file:/t", "file:/u", 1)},
 			want: Changes{Sections: []string{"acks"}}},
 		"reloadable": {is: []string{"defaults:\n", "log: {level: debug}\nadmin: {users: [alice]}\ndefaults:\n"}, want: Changes{Sections: []string{"admin", "log"}}},
 	} {
