@@ -18,6 +18,7 @@ func main() { os.Exit(realMain()) }
 // realMain ends the context at the first SIGINT or SIGTERM. From then on these signals do what they do by default, so
 // that a second one ends the process at once.
 func realMain() int {
+	forbidCores()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	defer stop()

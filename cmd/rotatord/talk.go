@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"strings"
 	"time"
@@ -58,12 +60,19 @@ func (t *talker) check(now time.Time, views []daemon.View) {
 	t.Check(now, out)
 }
 
-// withoutURL is an HTTP client's error without the address, which may hold a token.
+// withoutURL is an HTTP client's error without the address, which may hold a token, and
+// without what an answer said, which may repeat it.
 func withoutURL(err error) error {
-	if e, ok := errors.AsType[*url.Error](err); ok {
-		return e.Err
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e
 	}
-	return err
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok && e.Timeout() {
+		return context.DeadlineExceeded
+	}
+	return errors.New("no answer that can be read")
 }
 
 // productLabel is a config's product as metrics and emulators write it.

@@ -199,6 +199,9 @@ func (a *Admin) command(r *http.Request, p peer) (any, error) {
 	if err := dec.Decode(&req); err != nil {
 		return nil, &badRequestError{"the command cannot be read"}
 	}
+	if err := slip(req.Command, req.Names); err != nil {
+		return nil, err
+	}
 	req.Command.By = p.String() // who asks is the kernel's word, not the caller's
 	a.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "command received", slog.String("command", string(req.Command.Kind)),
 		slog.String("actor", req.Command.By), slog.Any("credentials", req.Names))

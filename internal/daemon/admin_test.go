@@ -68,8 +68,14 @@ func (f *fakeService) Metrics(_ context.Context, to io.Writer) error {
 // serve a service on a socket of its own until the test ends.
 func serve(t *testing.T, s Service, more ...Extra) (*Client, string) {
 	t.Helper()
+	return serveWith(t, s, AdminOptions{More: more})
+}
+
+func serveWith(t *testing.T, s Service, o AdminOptions) (*Client, string) {
+	t.Helper()
 	socket := filepath.Join(t.TempDir(), "s")
-	a, err := NewAdmin(t.Context(), s, AdminOptions{Socket: socket, More: more})
+	o.Socket = socket
+	a, err := NewAdmin(t.Context(), s, o)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -170,6 +170,9 @@ func (c *Client) Verify(ctx context.Context, name rotate.Name) (n int64, err err
 
 // Command implements Service. The daemon puts the caller's name into the history itself.
 func (c *Client) Command(ctx context.Context, cmd rotate.Command, names ...rotate.Name) (out []CommandResult, err error) {
+	if err := slip(cmd, names); err != nil {
+		return nil, err
+	}
 	err = c.call(ctx, http.MethodPost, "/v1/command", nil, commandRequest{Names: names, Command: cmd}, &out)
 	return out, err
 }

@@ -280,6 +280,9 @@ func (v *Verbs) Health(ctx context.Context) (Health, error) {
 
 // Command implements Service.
 func (v *Verbs) Command(ctx context.Context, cmd rotate.Command, names ...rotate.Name) ([]CommandResult, error) {
+	if err := slip(cmd, names); err != nil {
+		return nil, err
+	}
 	f, names, err := v.chosen(ctx, names)
 	if err != nil {
 		return nil, err

@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -266,14 +265,6 @@ func (x exchange) retryAfter() time.Duration {
 	return max(0, at.Sub(now))
 }
 
-func redirectHost(h http.Header) string {
-	u, err := url.Parse(h.Get("Location"))
-	if err != nil || u.Host == "" {
-		return "the same host"
-	}
-	return u.Host
-}
-
 // neverSent tells whether err itself proves that nothing went out: the connection was
 // never made. traced says that a socket transport reported on the connection, gotConn
 // that it had one.
@@ -345,9 +336,5 @@ func cleanTransport(err error, secrets []string) error {
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err
 	}
-	msg := hide(err.Error(), secrets)
-	if errors.Is(err, context.DeadlineExceeded) {
-		msg = "no answer in time"
-	}
-	return &brokenError{msg, err}
+	return &brokenError{hide(ownWords(err), secrets), err}
 }

@@ -242,7 +242,7 @@ func (c *Client) request(ctx context.Context, k call, token rotate.Secret) (*htt
 // 308); any other redirect is the answer.
 func sameHost(req *http.Request, via []*http.Request) error {
 	first := via[0]
-	if len(via) > 3 || req.URL.Host != first.URL.Host || req.URL.Scheme != first.URL.Scheme || req.Method != first.Method {
+	if len(via) > 3 || req.URL.Host != first.URL.Host || req.URL.Scheme != first.URL.Scheme || req.Method != first.Method || addsLongPart(first.URL, req.URL) {
 		return http.ErrUseLastResponse
 	}
 	return nil

@@ -77,6 +77,25 @@ func (t *text) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// ident reads an id of an item or an app, which errors, history and pages repeat: it is
+// 32 hex digits or 16 letters and digits, and nothing that has the form of a key.
+type ident string
+
+const longestIdent = 32
+
+func (id *ident) UnmarshalJSON(raw []byte) error {
+	var t text
+	_ = t.UnmarshalJSON(raw) // a text takes any value
+	if *id = ident(t); len(t) > longestIdent || strings.IndexFunc(string(t), isNotAlnum) >= 0 {
+		*id = ""
+	}
+	return nil
+}
+
+func isNotAlnum(r rune) bool {
+	return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+}
+
 // list reads an array of strings, one string, or null.
 type list struct {
 	v   []string
@@ -152,8 +171,8 @@ type wireToken struct {
 }
 
 type wireApp struct {
-	ItemID       text   `json:"itemId"`
-	ClientID     text   `json:"client_id"`
+	ItemID       ident  `json:"itemId"`
+	ClientID     ident  `json:"client_id"`
 	ClientSecret text   `json:"client_secret"`
 	AppType      text   `json:"appType"`
 	RedirectURIs list   `json:"redirect_uris"`
@@ -196,8 +215,8 @@ func (w wireItem) hasKeyword(word string) bool {
 }
 
 type wireAppInfo struct {
-	AppID      text   `json:"appId"`
-	ItemID     text   `json:"itemId"`
+	AppID      ident  `json:"appId"`
+	ItemID     ident  `json:"itemId"`
 	Owner      text   `json:"appOwner"`
 	Privileges list   `json:"privileges"`
 	Expires    number `json:"expirationDate"`

@@ -2,10 +2,12 @@ package sinks
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -30,6 +32,7 @@ const (
 var (
 	errRedirected = errors.New("the server redirects instead of answering: a standby without a leader, or no Vault")
 	errNotVault   = errors.New("the reply is not Vault's JSON")
+	errNoHTTP     = errors.New("the reply is no HTTP that can be read")
 )
 
 // guard turns every redirect into an error, since the client would report a second
@@ -81,7 +84,7 @@ func (v *Vault) send(ctx context.Context, client *api.Client, c call) (reply, er
 	if err == nil {
 		return rep, nil
 	}
-	e := &rotate.Error{Op: c.op, Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: withoutURL(err)}
+	e := &rotate.Error{Op: c.op, Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: ownWords(err)}
 	if sent.Load() && c.effect && !errors.Is(err, errRedirected) {
 		e.Kind = rotate.KindUnknownOutcome
 	}
@@ -126,12 +129,30 @@ func exchange(ctx context.Context, client *api.Client, c call) (reply, error) {
 	return reply{status: resp.StatusCode, header: resp.Header, body: body}, nil
 }
 
-// withoutURL drops net/http's own words, which repeat the URL.
-func withoutURL(err error) error {
-	if u, ok := errors.AsType[*url.Error](err); ok {
-		return u.Err
+// ownWords keeps what this machine found out about the network and TLS. Every other
+// error of a transport comes from reading a reply and may quote it, with a key or a
+// token in it ("malformed HTTP status code"); net/http's own words repeat the URL.
+func ownWords(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e
 	}
-	return err
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	for _, known := range []error{
+		errRedirected, context.DeadlineExceeded, context.Canceled, io.ErrUnexpectedEOF, io.EOF, http.ErrSchemeMismatch,
+	} {
+		if errors.Is(err, known) {
+			return known
+		}
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return context.DeadlineExceeded
+	}
+	return errNoHTTP
 }
 
 // judge turns a reply that is no success into an *rotate.Error.
