@@ -210,7 +210,8 @@ func heartbeat(cfg *config.Config) func(context.Context) error {
 	if h == nil {
 		return nil
 	}
-	client := &http.Client{Timeout: h.Timeout.Std(), Transport: &http.Transport{ForceAttemptHTTP2: true}}
+	client := &http.Client{Timeout: h.Timeout.Std(), Transport: &http.Transport{ForceAttemptHTTP2: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }} // its Referer would tell the address
 	return func(ctx context.Context) error {
 		url, err := h.URL.Resolve(ctx)
 		if err != nil {
