@@ -116,10 +116,15 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if err != nil {
 		return nil, err
 	}
-	if !a.cfg.HTTP.Off {
-		p.web, err = metrics.NewServer(metrics.ServerOptions{Listen: a.cfg.HTTP.Listen, WebConfigFile: string(a.cfg.HTTP.WebConfigFile),
-			Metrics: a.metrics.Handler(), Ready: p.daemon.Ready, Healthy: p.daemon.Alive, Version: buildOf().Version, Log: a.log})
+	if a.cfg.HTTP.Off {
+		return p, nil
 	}
+	o := metrics.ServerOptions{Listen: a.cfg.HTTP.Listen, WebConfigFile: string(a.cfg.HTTP.WebConfigFile),
+		Metrics: a.metrics.Handler(), Ready: p.daemon.Ready, Healthy: p.daemon.Alive, Version: buildOf().Version, Log: a.log}
+	if err := p.serveStatusPage(&o); err != nil {
+		return nil, err
+	}
+	p.web, err = metrics.NewServer(o)
 	return p, err
 }
 

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"rotatord/docs"
+	"rotatord/internal/config"
+	"rotatord/internal/daemon"
+	"rotatord/internal/journal"
+	"rotatord/internal/metrics"
+	"rotatord/internal/rotate"
+	"rotatord/internal/web"
+)
+
+// serveStatusPage beside the metrics, unless the config switches it off.
+func (p *process) serveStatusPage(o *metrics.ServerOptions) error {
+	if !p.app.cfg.HTTP.StatusPage {
+		return nil
+	}
+	shown := statusPage{process: p, starts: &startMemo{known: map[rotate.Name]startEntry{}}}
+	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Daemon: shown.daemon,
+		Protocol: docs.Protocol, Runbook: docs.Runbook, RunbookURL: string(p.app.cfg.Alerts.RunbookURL), Log: p.app.log})
+	if err != nil {
+		return err
+	}
+	if o.More == nil {
+		o.More = map[string]http.Handler{}
+	}
+	o.Root = site.Root()
+	for pattern, h := range site.Handlers() {
+		o.More[pattern] = h
+	}
+	return nil
+}
+
+// statusPage is a running daemon as its page sees it. Nothing here waits for the loop,
+// so that the page tells of a loop that is stuck, too.
+type statusPage struct {
+	*process
+	starts *startMemo
+}
+
+// status is what `rotatord status --json` prints.
+func (s statusPage) status(now time.Time) any {
+	views := s.process.daemon.Views()
+	out := make([]daemon.Status, len(views))
+	for i, v := range views {
+		out[i] = v.Status(now)
+	}
+	return out
+}
+
+// credentials as the page shows them: the status, and what only the page tells.
+func (s statusPage) credentials(now time.Time) []web.Credential {
+	var portals map[string]*config.Portal
+	if a := s.adapters.Load(); a != nil {
+		portals = a.cfg.Portals
+	}
+	views := s.process.daemon.Views()
+	out := make([]web.Credential, len(views))
+	for i := range views {
+		v := &views[i]
+		st := v.Status(now)
+		c := web.Credential{Name: st.Name, Portal: st.Portal, Product: v.Product, Item: st.Item, Owner: st.Owner, Environment: st.Environment,
+			Consumers: st.Consumers, Mode: st.Mode, Record: v.Record, Hold: st.Hold, Overlap: v.Policy.Overlap, CriticalBefore: v.Policy.CriticalBefore,
+			DueAt: st.DueAt, StartAt: s.starts.of(v, st.DueAt, now), NextAt: st.NextAt, Detail: st.Detail, Attention: st.Attention, Cure: st.Cure}
+		if c.Hold == nil && v.Hold != "" {
+			c.Hold = &rotate.Hold{Reason: v.Hold, By: "the config"}
+		}
+		if one := portals[string(st.Portal)]; one != nil && st.Item != "" {
+			c.Links = []web.Link{{Text: "at the portal", URL: itemPage(string(one.URL), st.Item)}}
+		}
+		for _, one := range v.Sinks {
+			c.Sinks = append(c.Sinks, one.Name())
+		}
+		for _, one := range v.Gates {
+			c.Gates = append(c.Gates, one.Name())
+		}
+		for _, one := range v.Hooks {
+			c.Hooks = append(c.Hooks, one.Name())
+		}
+		out[i] = c
+	}
+	return out
+}
+
+// itemPage is a credential's page for people (arcgis-portal-contract section 1).
+func itemPage(portal string, item rotate.ItemID) string {
+	return strings.TrimRight(portal, "/") + "/home/item.html?" + url.Values{"id": {string(item)}}.Encode() + "#settings"
+}
+
+func (s statusPage) history(ctx context.Context, name rotate.Name, limit int) ([]web.Event, error) {
+	entries, err := s.app.db.History(ctx, name, journal.Filter{Limit: limit})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]web.Event, len(entries))
+	for i, e := range entries {
+		out[i] = web.Event{Seq: e.Seq, Event: e.Event}
+	}
+	return out, nil
+}
+
+// daemon says how the process does; people read it while something is wrong with it.
+func (s statusPage) daemon() web.Daemon {
+	d := web.Daemon{Version: buildOf().Version, Instance: s.app.instance, Started: s.app.started}
+	if err := s.process.daemon.Alive(); err != nil {
+		d.Problems = append(d.Problems, "The daemon does not go on: "+err.Error()+". What follows is what was journalled last.")
+	}
+	if err := s.process.daemon.Ready(); err != nil {
+		d.Problems = append(d.Problems, "The daemon has just started: "+err.Error()+".")
+	}
+	return d
+}
+
+// startMemo remembers when windows and freezes let a rotation start that is due at a
+// time to come: a calendar is slow to ask for 10,000 credentials at each look.
+type startMemo struct {
+	mu    sync.Mutex
+	known map[rotate.Name]startEntry // guarded by mu
+}
+
+type startEntry struct {
+	due      time.Time
+	calendar rotate.Calendar
+	start    time.Time
+}
+
+// of a credential; zero where nothing is known to make it due. The calendar of a due
+// credential is asked afresh.
+func (m *startMemo) of(v *daemon.View, due, now time.Time) time.Time {
+	cal := v.Policy.Calendar
+	if due.IsZero() || cal == nil {
+		return due
+	}
+	if due.Before(now) {
+		return startOf(cal, now, v)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if e, ok := m.known[v.Name]; ok && e.due.Equal(due) && e.calendar == cal {
+		return e.start
+	}
+	e := startEntry{due: due, calendar: cal, start: startOf(cal, due, v)}
+	m.known[v.Name] = e
+	return e.start
+}
+
+// startOf a rotation that wants to start at a time: when the calendar opens, or when
+// critical_before overrides it.
+func startOf(cal rotate.Calendar, at time.Time, v *daemon.View) time.Time {
+	why, opens := cal.Closed(at)
+	if why == "" {
+		return at
+	}
+	e := v.Record.Live.Expires
+	if critical := e.Add(-v.Policy.CriticalBefore); !e.IsZero() && (opens.IsZero() || critical.Before(opens)) {
+		return slices.MaxFunc([]time.Time{critical, at}, time.Time.Compare)
+	}
+	return opens
+}
