@@ -86,6 +86,7 @@ type process struct {
 	hup    chan os.Signal
 	// adapters of the config in force, for metrics.
 	adapters atomic.Pointer[adapters]
+	usage    usagePointer
 	// accepted is what else a reload changes once its fleet is in force; reloads come one at a time.
 	accepted func()
 }
@@ -99,6 +100,9 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if p.people != nil {
 		people.set(p.people)
 	}
+	if err := p.withUsage(a.cfg, a.adapters); err != nil {
+		return nil, err
+	}
 	fleet := *a.adapters.fleet
 	mon := &monitor{process: p, tick: fleet.Tick}
 	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
@@ -107,12 +111,13 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 		return nil, err
 	}
 	a.process = p
+	a.metrics.ShowUsage(p.usageViews)
 	p.watch(a.adapters)
 	a.metrics.ConfigLoaded(true, a.started)
 	v := a.verbs()
 	v.Daemon, v.Exposition = p.daemon, a.metrics.WriteText
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
-		Users: a.cfg.Admin.Users, Log: a.log})
+		Users: a.cfg.Admin.Users, More: p.usageVerbs(), Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +181,9 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		}
 		next, err := newAdapters(cfg, p.app.log, p.app.metrics)
 		if err != nil {
+			return nil, err
+		}
+		if err := p.withUsage(cfg, next); err != nil {
 			return nil, err
 		}
 		// Compared with what this process was started with: what it keeps from then stays wrong until a restart.
