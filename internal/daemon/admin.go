@@ -111,6 +111,10 @@ func (a *Admin) routes() http.Handler {
 	read("GET /v1/metrics", a.metrics)
 	change("GET /v1/backup", a.backup)
 	change("POST /v1/command", a.command)
+	change("POST /v1/ack", a.ack)
+	read("GET /v1/acks", func(r *http.Request, _ peer) (any, error) {
+		return a.service.Acks(r.Context(), rotate.Name(r.URL.Query().Get("name")))
+	})
 	change("POST /v1/reload", func(r *http.Request, _ peer) (any, error) { return a.service.Reload(r.Context()) })
 	for _, x := range a.o.More {
 		mux.Handle(x.Pattern, a.handle(func(r *http.Request, p peer) (any, error) {

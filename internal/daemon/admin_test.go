@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"rotatord/internal/quiet"
 	"rotatord/internal/rotate"
 )
 
@@ -59,6 +60,20 @@ func (f *fakeService) Backup(_ context.Context, to io.Writer) error {
 }
 
 func (f *fakeService) Health(context.Context) (Health, error) { return Health{Version: "v1"}, nil }
+
+func (f *fakeService) Ack(_ context.Context, a quiet.Ack) (quiet.Receipt, error) {
+	if err := a.Check(); err != nil {
+		return quiet.Accept(context.Background(), nil, a, rotate.Record{}, nil)
+	}
+	return quiet.Receipt{Ack: a, State: quiet.StateLive}, nil
+}
+
+func (f *fakeService) Acks(_ context.Context, name rotate.Name) (Acks, error) {
+	if name == "nobody" {
+		return Acks{}, &NotFoundError{Name: name}
+	}
+	return Acks{Name: name, Consumers: []quiet.Standing{{Consumer: "shop", State: quiet.StateLive}}}, nil
+}
 
 func (f *fakeService) Metrics(_ context.Context, to io.Writer) error {
 	_, err := to.Write([]byte("rotatord_up 1\n"))

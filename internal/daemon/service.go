@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"rotatord/internal/quiet"
 	"rotatord/internal/rotate"
 )
 
@@ -26,6 +27,9 @@ type Service interface {
 	Backup(ctx context.Context, to io.Writer) error
 	Health(ctx context.Context) (Health, error)
 	Metrics(ctx context.Context, to io.Writer) error
+	// Ack stores what a consumer says that it runs; Acks tells who runs what.
+	Ack(ctx context.Context, a quiet.Ack) (quiet.Receipt, error)
+	Acks(ctx context.Context, name rotate.Name) (Acks, error)
 }
 
 // Plan is what would be done about one credential, and why.
@@ -114,6 +118,7 @@ type Verbs struct {
 	Journal    rotate.Journal
 	Forecaster Forecaster
 	Archive    Archive
+	Ledger     quiet.Ledger             // of acknowledgements; nil: there is none yet
 	Exposition func(to io.Writer) error // the metrics as text; nil: none
 	Version    string
 	Instance   string

@@ -149,6 +149,7 @@ type Receipt struct {
 	// Missing are the consumers that a gate still waits for. Expected: this one is or was among them.
 	Missing  []string `json:"missing,omitempty"`
 	Expected bool     `json:"expected"`
+	Changed  bool     `json:"changed"` // it had not said this before
 }
 
 // Accept stores an acknowledgement, bound to the keys of the record, and says what it
@@ -158,6 +159,10 @@ func Accept(ctx context.Context, l Ledger, a Ack, r rotate.Record, gates []rotat
 		return Receipt{}, &FormError{err}
 	}
 	a = a.bind(r)
+	before, err := l.Latest(ctx, a.Name)
+	if err != nil {
+		return Receipt{}, err
+	}
 	if err := l.Put(ctx, a); err != nil {
 		return Receipt{}, err
 	}
@@ -165,7 +170,9 @@ func Accept(ctx context.Context, l Ledger, a Ack, r rotate.Record, gates []rotat
 	if err != nil {
 		return Receipt{}, err
 	}
-	res := Receipt{Ack: a, State: a.state(r)}
+	res := Receipt{Ack: a, State: a.state(r), Changed: !slices.ContainsFunc(before, func(b Ack) bool {
+		return b.Consumer == a.Consumer && b.Fingerprint == a.Fingerprint && b.Generation == a.Generation
+	})}
 	for _, s := range all {
 		if s.Expected && s.State != StateLive {
 			res.Missing = append(res.Missing, s.Consumer)

@@ -170,7 +170,7 @@ func TestAccept(t *testing.T) {
 				t.Fatal(err)
 			}
 			a.Fingerprint = tt.bound
-			want := Receipt{Ack: a, State: tt.state, Expected: true, Missing: []string{"shop", "app"}}
+			want := Receipt{Ack: a, State: tt.state, Expected: true, Missing: []string{"shop", "app"}, Changed: true}
 			if tt.state == StateLive {
 				want.Missing = []string{"app"}
 			}
@@ -179,6 +179,9 @@ func TestAccept(t *testing.T) {
 			}
 			if len(l.all) != 1 || l.all[0] != a {
 				t.Errorf("stored %+v, want %+v", l.all, a)
+			}
+			if again, err := Accept(t.Context(), l, a, underWay(), nil); err != nil || again.Changed {
+				t.Errorf("said again: %+v, %v, want nothing new", again, err)
 			}
 		})
 	}
