@@ -33,6 +33,7 @@ type adapters struct {
 	vault   *sinks.Vault // nil: no sink needs one
 	files   []*sinks.File
 	fleet   *daemon.Fleet
+	pauses  *pauses // nil: a command that keeps nothing; set before the first request
 	// surveyAt is the schedule of the light surveys.
 	surveyAt cron.Schedule
 	keyEnds  keyEnds
@@ -89,7 +90,8 @@ func (a *adapters) newPortal(name string, p *config.Portal) (*portal.Client, err
 
 func (a *adapters) portalOptions(name string, p *config.Portal) (portal.Options, error) {
 	o := portal.Options{URL: string(p.URL), Referer: p.Referer, CAFile: string(p.TLS.CAFile), ServerName: p.TLS.ServerName,
-		ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(), UserAgent: "rotatord/" + buildOf().Version, Log: a.log,
+		ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(), UserAgent: "rotatord/" + buildOf().Version,
+		Log: a.log.With(slog.String("portal", name)), OnPause: func(until time.Time) { a.pauses.note(name, until) },
 		Limits: portal.Limits{AtOnce: p.Limits.AtOnce, PerSecond: p.Limits.PerSecond, BreakerAfter: p.Breaker.Failures,
 			BreakerDelay: p.Breaker.OpenFor.Std()},
 		OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, took time.Duration) {

@@ -183,6 +183,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
+		p.app.pauses.restore(next)
 		if err := p.withUsage(cfg, next); err != nil {
 			return nil, err
 		}

@@ -35,6 +35,7 @@ type app struct {
 	fleet    *fleet.Fleet
 	adapters *adapters
 	engine   *rotate.Engine
+	pauses   *pauses
 	started  time.Time
 	process  *process // set once a daemon runs, before anybody asks
 }
@@ -105,6 +106,10 @@ func (a *app) build(extra []rotate.Observer) error {
 	if a.adapters, err = newAdapters(a.cfg, a.log, a.metrics); err != nil {
 		return err
 	}
+	if a.pauses, err = openPauses(context.Background(), a.db, a.writes, a.log); err != nil {
+		return err
+	}
+	a.pauses.restore(a.adapters)
 	elapsed, err := daemon.Elapsed()
 	if err != nil {
 		return err
@@ -142,6 +147,7 @@ func (a *app) Close() error {
 	if a.adapters != nil {
 		a.adapters.close()
 	}
+	a.pauses.close()
 	if a.db == nil {
 		return nil
 	}

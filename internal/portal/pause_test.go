@@ -220,9 +220,14 @@ func TestStanding(t *testing.T) {
 func TestASignInIsAsUrgentAsWhatWaitsForIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := strictEmulator(t, portaltest.Options{Latency: time.Second})
+		var mu sync.Mutex
 		var ended []string
-		c := newTestClient(t, e, Options{Limits: Limits{AtOnce: 1, Retries: -1},
-			OnRequest: func(op string, _ rotate.Purpose, _ rotate.Result, _ time.Duration) { ended = append(ended, op) }})
+		note := func(op string, _ rotate.Purpose, _ rotate.Result, _ time.Duration) {
+			mu.Lock()
+			defer mu.Unlock()
+			ended = append(ended, op)
+		}
+		c := newTestClient(t, e, Options{Limits: Limits{AtOnce: 1, Retries: -1}, OnRequest: note})
 		var group sync.WaitGroup
 		for range 3 { // without a token of ours
 			group.Go(func() {
