@@ -33,7 +33,8 @@ type adapters struct {
 	vault   *sinks.Vault // nil: no sink needs one
 	files   []*sinks.File
 	fleet   *daemon.Fleet
-	pauses  *pauses // nil: a command that keeps nothing; set before the first request
+	acks    ackLedger // of the gates; without a journal until keepAcks
+	pauses  *pauses   // nil: a command that keeps nothing; set before the first request
 	// surveyAt is the schedule of the light surveys.
 	surveyAt cron.Schedule
 	keyEnds  keyEnds
@@ -291,6 +292,9 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 			return daemon.Managed{}, err
 		}
 		c.Parity = p
+	}
+	if err := a.addGates(c, cr); err != nil {
+		return daemon.Managed{}, err
 	}
 	return daemon.Managed{Credential: c, Product: productLabel(a.cfg.Portals[cr.Portal].Product), Owner: cr.Owner, Environment: cr.Environment, Consumers: cr.Consumers}, nil
 }

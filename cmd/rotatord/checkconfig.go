@@ -146,8 +146,11 @@ func (a *adapters) checkPortal(ctx context.Context, name string) []finding {
 func vaultSpecs(cfg *config.Config) []sinks.SinkSpec {
 	var specs []sinks.SinkSpec
 	for _, cr := range cfg.Credentials {
+		beside, _ := cr.FirstVault()
 		for _, t := range cr.Targets() {
-			if v := t.Vault; v != nil {
+			if t == beside && cr.Quiet != nil {
+				specs = append(specs, ackSpec(t, cr.Quiet))
+			} else if v := t.Vault; v != nil {
 				specs = append(specs, sinks.SinkSpec{Name: t.Sink, Mount: v.Mount, Path: t.Path, KeyField: v.KeyField, MetaField: v.MetaField})
 			}
 		}

@@ -21,6 +21,7 @@ import (
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/metrics"
+	"rotatord/internal/quiet"
 	"rotatord/internal/rotate"
 )
 
@@ -82,6 +83,7 @@ type process struct {
 	daemon *daemon.Daemon
 	admin  *daemon.Admin
 	web    *metrics.Server // nil: switched off
+	acks   *quiet.Server   // nil: no consumer acknowledges over HTTP
 	people *talker         // nil: nobody is told
 	hup    chan os.Signal
 	// adapters of the config in force, for metrics.
@@ -121,8 +123,8 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if err != nil {
 		return nil, err
 	}
-	if a.cfg.HTTP.Off {
-		return p, nil
+	if p.acks, err = newAckServer(ctx, a.cfg, a.log, v.Ack); err != nil || a.cfg.HTTP.Off {
+		return p, err
 	}
 	o := metrics.ServerOptions{Listen: a.cfg.HTTP.Listen, WebConfigFile: string(a.cfg.HTTP.WebConfigFile),
 		Metrics: a.metrics.Handler(), Ready: p.daemon.Ready, Healthy: p.daemon.Alive, Version: buildOf().Version, Log: a.log}
@@ -160,6 +162,9 @@ func (p *process) run(ctx context.Context) error {
 	if p.web != nil {
 		helper(p.web.Run)
 	}
+	if p.acks != nil {
+		helper(p.acks.Run)
+	}
 	if p.people != nil {
 		helper(p.people.run)
 	}
@@ -171,7 +176,7 @@ func (p *process) run(ctx context.Context) error {
 
 // load makes a new fleet from the config file, for a reload.
 func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
-	return func(context.Context) (*daemon.Fleet, error) {
+	return func(ctx context.Context) (*daemon.Fleet, error) {
 		cfg, err := config.Load(c.configPath)
 		if err != nil {
 			return nil, err
@@ -194,9 +199,17 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			return nil, err
 		}
 		next.join(p.app.fleet)
+		next.keepAcks(p.app.db)
+		consumers, err := ackConsumers(ctx, cfg)
+		if err != nil {
+			return nil, err
+		}
 		p.accepted = func() {
 			c.levels.Set(level)
 			p.app.fleet.Configure(cfg.FleetPolicy(), cfg.FleetMembers())
+			if p.acks != nil {
+				p.acks.Use(consumers)
+			}
 		}
 		return next.fleet, nil
 	}

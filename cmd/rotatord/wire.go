@@ -110,6 +110,7 @@ func (a *app) build(extra []rotate.Observer) error {
 		return err
 	}
 	a.pauses.restore(a.adapters)
+	a.adapters.keepAcks(a.db)
 	elapsed, err := daemon.Elapsed()
 	if err != nil {
 		return err
@@ -156,7 +157,7 @@ func (a *app) Close() error {
 
 // verbs without a running daemon.
 func (a *app) verbs() *daemon.Verbs {
-	v := &daemon.Verbs{Fleet: a.adapters.fleet, Journal: a.journal(), Forecaster: a.engine, Archive: archive{a.db},
+	v := &daemon.Verbs{Fleet: a.adapters.fleet, Journal: a.journal(), Forecaster: a.engine, Archive: archive{a.db}, Ledger: a.ledger(),
 		Version: buildOf().Version, Instance: a.instance, Started: a.started}
 	if a.writes {
 		v.Engine = a.engine
