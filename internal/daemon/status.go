@@ -114,7 +114,7 @@ func attention(m Managed, r rotate.Record, now time.Time) (why, cure string) {
 	case r.Drift != rotate.DriftNone:
 		return "journal, sinks and portal disagree (" + string(r.Drift) + ")", "rotatord plan " + name
 	case !r.Live.Expires.IsZero() && left < m.Policy.CriticalBefore:
-		return fmt.Sprintf("the served key expires within %s", m.Policy.CriticalBefore), "rotatord plan " + name
+		return "the served key expires within " + span(m.Policy.CriticalBefore), "rotatord plan " + name
 	case held(m, r, now):
 		return "held although its rotation is due: " + holdOf(m, r, now).Reason, "rotatord resume " + name
 	case r.Blocked == rotate.ReasonFleetStop:
@@ -135,6 +135,15 @@ func attention(m Managed, r rotate.Record, now time.Time) (why, cure string) {
 		return fmt.Sprintf("failed %d times in a row", max(r.Attempts, 1)), "rotatord history " + name
 	}
 	return "", ""
+}
+
+// span for people: whole days as days, as the config has them.
+func span(d time.Duration) string {
+	const day = 24 * time.Hour
+	if n := d / day; n > 1 && d%day == 0 {
+		return fmt.Sprintf("%d days", n)
+	}
+	return d.String()
 }
 
 // statuses of the wanted credentials, by name; all where none is wanted.

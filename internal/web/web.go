@@ -177,6 +177,9 @@ func (s *Site) page(file string, model func(r *http.Request, now time.Time) (any
 			http.Error(w, "The page cannot be made: "+err.Error()+"\nTry `rotatord status`.", http.StatusInternalServerError)
 			return
 		}
+		if f, ok := m.(interface{ again() string }); ok && f.again() != "" {
+			w.Header().Set("Refresh", f.again())
+		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		w.WriteHeader(status)
 		_, _ = w.Write(body.Bytes()) // a reader that left needs no answer
@@ -219,10 +222,12 @@ type frame struct {
 	Style   string
 	Now     time.Time
 	Daemon  Daemon
-	Broken  int // credentials in the state broken, for the title
-	Wants   int // that want a person, broken ones included
-	Refresh string
+	Broken  int    // credentials in the state broken, for the title
+	Wants   int    // that want a person, broken ones included
+	Refresh string // seconds until the browser loads it anew; "": never
 }
+
+func (f frame) again() string { return f.Refresh }
 
 func (s *Site) frame(title, here string, now time.Time, rows []row) frame {
 	f := frame{Title: title, Here: here, Style: s.style, Now: now}

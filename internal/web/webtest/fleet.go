@@ -108,7 +108,7 @@ func critical(c *web.Credential, now time.Time) {
 	r.LastError, r.LastFailure = "write kv/apps/crew-tablets to sink vault: transient (sealed): Vault is sealed", now.Add(-9*time.Minute)
 	r.RetryAt, r.NextAt, c.NextAt = now.Add(6*time.Minute), now.Add(6*time.Minute), now.Add(6*time.Minute)
 	c.Detail, c.Consumers = "after 14 failures", []string{"crew tablets", "dispatch"}
-	c.Attention, c.Cure = "the served key expires within 72h0m0s", "rotatord plan crew-tablets"
+	c.Attention, c.Cure = "the served key expires within 3 days", "rotatord plan crew-tablets"
 }
 
 func quarantined(c *web.Credential, now time.Time) {
