@@ -124,7 +124,7 @@ func (l limited) ask(ctx context.Context, q question) (verdict, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause // what was under way when the time was up only confuses
 	}
-	return verdict{}, fmt.Errorf("ask %s: %w", l.name, err)
+	return verdict{}, err // whoever asks knows the name
 }
 
 // Gate asks a command or a server whether a previous key is out of use.
@@ -205,11 +205,9 @@ func (h Hook) Name() string { return h.name }
 func (h Hook) Points() []rotate.HookPoint { return slices.Clone(h.points) }
 
 // VetoError is a hook's no.
-type VetoError struct{ Hook, Detail string }
+type VetoError struct{ Detail string }
 
-func (e *VetoError) Error() string {
-	return fmt.Sprintf("%s says no: %s", e.Hook, or(e.Detail, "it gives no reason"))
-}
+func (e *VetoError) Error() string { return "it says no: " + or(e.Detail, "without a reason") }
 
 // Call it. A veto is a *VetoError; what keeps it from answering is another error.
 func (h Hook) Call(ctx context.Context, c rotate.HookCall) error {
@@ -226,7 +224,7 @@ func (h Hook) Call(ctx context.Context, c rotate.HookCall) error {
 		return err
 	}
 	if !v.yes {
-		return &VetoError{Hook: h.name, Detail: v.detail}
+		return &VetoError{v.detail}
 	}
 	return nil
 }

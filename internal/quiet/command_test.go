@@ -144,7 +144,7 @@ func TestCommandHangs(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	g := mustGate(t, Options{Command: []string{script(t, "sleep 600 &\necho $! >"+pidFile+"\nwait")}, Timeout: 500 * time.Millisecond})
 	a, err := g.Ask(t.Context(), asked())
-	if err == nil || a.Quiet || !strings.Contains(err.Error(), "ask command hook: no answer within 500ms") {
+	if err == nil || a.Quiet || !strings.Contains(err.Error(), "no answer within 500ms") {
 		t.Fatalf("answer = %+v, %v, want unknown", a, err)
 	}
 	pid, err := os.ReadFile(pidFile)
