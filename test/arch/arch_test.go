@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"internal/calendar":          {"internal/rotate", "internal/calendar"},
 	"internal/quiet":             {"internal/rotate", "internal/quiet"},
 	"internal/fleet":             {"internal/rotate", "internal/fleet"},
+	"internal/simulate":          {"internal/rotate", "internal/fleet", "internal/simulate"},
 	"internal/config":            {"internal/rotate", "internal/calendar", "internal/fleet", "internal/credspec", "internal/config"},
 	"internal/daemon":            {"internal"},
 	"internal/crashsweep":        {"internal"}, // tests only: engine, journal and emulator together
