@@ -55,6 +55,7 @@ type world struct {
 	dir      string
 	emulator *portaltest.Emulator
 	item     string
+	clientID string
 	vault    *testkit.VaultServer
 	token    string // the daemon's at Vault
 	config   string
@@ -67,7 +68,8 @@ func newWorld(t *testing.T) *world {
 	em, server := newEmulator()
 	t.Cleanup(server.Close)
 	w.emulator = em
-	w.item = em.AddCredential(portaltest.CredentialSeed{Title: "App"}).ItemID
+	cred := em.AddCredential(portaltest.CredentialSeed{Title: "App"})
+	w.item, w.clientID = cred.ItemID, cred.ClientID
 	group, err := ownGroup()
 	if err != nil {
 		t.Fatal(err)

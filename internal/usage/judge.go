@@ -62,9 +62,11 @@ func putNote(ctx context.Context, s Store, key string, v any) error {
 	return s.PutNote(ctx, key, raw)
 }
 
-// judgeAll at the start, after every pass, and as the clock goes on.
+// judgeAll at the start, after every pass, and as the clock goes on. In between only
+// credentials that are cut off are looked at: a person may have resumed them.
 func (r *Runner) judgeAll(ctx context.Context) {
 	var pruned Day
+	var allAt time.Time // when all are judged again
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -73,6 +75,7 @@ func (r *Runner) judgeAll(ctx context.Context) {
 			return
 		case <-timer.C:
 		case <-r.wake:
+			allAt = time.Time{}
 		}
 		now := time.Now()
 		if today := DayOf(now); today != pruned {
@@ -81,35 +84,51 @@ func (r *Runner) judgeAll(ctx context.Context) {
 			}
 			pruned = today
 		}
-		nap := judgeEvery
+		all := !now.Before(allAt)
+		if all {
+			allAt = now.Add(judgeEvery)
+		}
+		nap := allAt.Sub(now)
 		for _, t := range r.o.Targets {
-			again, err := r.judge(ctx, t, now)
+			if !all && !r.cutOff(t.Name).InForce() {
+				continue
+			}
+			is, err := r.judge(ctx, t, now)
 			if ctx.Err() != nil {
 				return
 			}
 			if err != nil {
 				r.o.Log.LogAttrs(ctx, slog.LevelWarn, "usage not judged", slog.String("credential", string(t.Name)), slog.Any("err", err))
 			}
-			if again {
-				nap = cutEvery
+			switch {
+			case is.underWay():
+				nap = min(nap, cutEvery)
+			case is.InForce():
+				nap = min(nap, watchEvery)
 			}
 		}
 		timer.Reset(nap)
 	}
 }
 
-// judge one credential; again: a cut-off is under way.
-func (r *Runner) judge(ctx context.Context, t Target, now time.Time) (again bool, err error) {
+func (r *Runner) cutOff(name rotate.Name) *CutOff {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.found[name].CutOff
+}
+
+// judge one credential, and tell how far its cut-off is.
+func (r *Runner) judge(ctx context.Context, t Target, now time.Time) (*CutOff, error) {
 	t.Missing = r.why(t)
 	f, err := Look(ctx, r.o.Store, t, now)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	f.CutOff, err = r.cut(ctx, t, f.Spent, f.CutOff, now)
 	r.mu.Lock()
 	r.found[t.Name] = f
 	r.mu.Unlock()
-	return f.CutOff.underWay(), err
+	return f.CutOff, err
 }
 
 func (r *Runner) why(t Target) Missing {

@@ -82,9 +82,11 @@ const (
 	late = 48 * time.Hour
 	// freshEnough spares a daemon that restarts again and again the reading.
 	freshEnough = 10 * time.Minute
-	// judgeEvery is how often findings follow the clock; cutEvery while a cut-off is under way.
+	// judgeEvery is how often findings follow the clock; cutEvery while a cut-off is under
+	// way, watchEvery while one is in force.
 	judgeEvery = 10 * time.Minute
-	cutEvery   = 5 * time.Second
+	cutEvery   = 2 * time.Second
+	watchEvery = 15 * time.Second
 	maxNap     = time.Hour // timers do not count a machine's sleep
 	maxDelay   = 5 * time.Minute
 	// giveUpAfter so many failures in a row a pass over a portal ends until the next.
