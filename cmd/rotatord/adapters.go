@@ -7,9 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,6 +16,7 @@ import (
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/fleet"
+	"rotatord/internal/identity"
 	"rotatord/internal/metrics"
 	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
@@ -32,6 +31,7 @@ type adapters struct {
 	portals map[string]*portal.Client
 	vault   *sinks.Vault // nil: no sink needs one
 	files   []*sinks.File
+	stores  map[string]*identity.Store // of portals that we sign in to with a key that we rotate ourselves
 	fleet   *daemon.Fleet
 	acks    ackLedger // of the gates; without a journal until keepAcks
 	pauses  *pauses   // nil: a command that keeps nothing; set before the first request
@@ -41,7 +41,7 @@ type adapters struct {
 }
 
 func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*adapters, error) {
-	a := &adapters{cfg: cfg, log: log, metrics: m, portals: map[string]*portal.Client{}}
+	a := &adapters{cfg: cfg, log: log, metrics: m, portals: map[string]*portal.Client{}, stores: map[string]*identity.Store{}}
 	if cfg.Vault != nil {
 		v, err := newVault(cfg.Vault, a.notice)
 		if err != nil {
@@ -86,6 +86,9 @@ func (a *adapters) newPortal(name string, p *config.Portal) (*portal.Client, err
 	if err != nil {
 		return nil, fmt.Errorf("portal %s: %w", name, err)
 	}
+	if store := a.stores[name]; store != nil {
+		store.OnWrite(c.SignInAnew)
+	}
 	return c, nil
 }
 
@@ -101,17 +104,9 @@ func (a *adapters) portalOptions(name string, p *config.Portal) (portal.Options,
 	if o.ProxyURL == "" {
 		o.ProxyURL = "direct" // the environment's proxy variables are not used
 	}
-	switch id := p.Identity; {
-	case id.OAuth != nil:
-		store, err := a.identityStore(p)
-		if err != nil {
-			return o, fmt.Errorf("portal %s: %w", name, err)
-		}
-		o.Identity.Refresh = &portal.RefreshIdentity{ClientID: id.OAuth.ClientID, Store: store}
-	case !id.APIKey.IsZero():
-		o.Identity.APIKey = &portal.APIKeyIdentity{Key: id.APIKey.Resolve}
-	default:
-		o.Identity.Password = &portal.PasswordIdentity{Username: id.Username, Password: id.Password.Resolve}
+	var err error
+	if o.Identity, err = a.portalIdentity(name, p); err != nil {
+		return o, fmt.Errorf("portal %s: %w", name, err)
 	}
 	return o, nil
 }
@@ -121,12 +116,10 @@ func newVault(v *config.Vault, notice func(sinks.Notice)) (*sinks.Vault, error) 
 		Timeout: v.Timeout.Std(), OnNotice: notice}
 	switch auth := v.Auth; {
 	case auth.AppRole != nil:
-		file, err := secretFile(auth.AppRole.SecretID)
-		if err != nil {
-			return nil, fmt.Errorf("vault.auth.approle.secret_id: %w", err)
+		var err error
+		if o.Auth, err = appRoleAuth(auth.AppRole); err != nil {
+			return nil, err
 		}
-		o.Auth = sinks.VaultAuth{Method: sinks.AuthAppRole, Mount: auth.AppRole.Mount, RoleID: auth.AppRole.RoleID, SecretIDFile: file, Wrapped: auth.AppRole.Wrapped,
-			RoleName: auth.AppRole.Role}
 	case auth.Kubernetes != nil:
 		o.Auth = sinks.VaultAuth{Method: sinks.AuthKubernetes, Mount: auth.Kubernetes.Mount, RoleName: auth.Kubernetes.Role, JWTFile: string(auth.Kubernetes.JWTFile)}
 	case auth.Cert != nil:
@@ -136,22 +129,6 @@ func newVault(v *config.Vault, notice func(sinks.Notice)) (*sinks.Vault, error) 
 		o.Auth = sinks.VaultAuth{Method: sinks.AuthTokenFile, TokenFile: string(auth.TokenFile)}
 	}
 	return sinks.NewVault(o)
-}
-
-// secretFile is where a reference's secret lies, for a reader that looks at the file again by itself.
-func secretFile(ref config.SecretRef) (string, error) {
-	kind, arg, _ := strings.Cut(ref.String(), ":")
-	switch kind {
-	case "file":
-		return arg, nil
-	case "credential":
-		dir := os.Getenv(config.CredentialsDir)
-		if dir == "" {
-			return "", fmt.Errorf("secret %s: %s is not set: no systemd unit with LoadCredential started this", ref, config.CredentialsDir)
-		}
-		return filepath.Join(dir, arg), nil
-	}
-	return "", fmt.Errorf("secret %s: it must lie in a file here; write file:/PATH or credential:NAME", ref)
 }
 
 func (a *adapters) newFleet() (*daemon.Fleet, error) {
@@ -262,11 +239,12 @@ func seen(id rotate.PortalID, listings iter.Seq2[portal.Listing, error]) ([]daem
 	return out, nil
 }
 
-// join gives every credential its peers.
-func (a *adapters) join(f *fleet.Fleet) {
+// join gives every credential its peers, and the daemon's own keys their place at the end.
+func (a *adapters) join(f *fleet.Fleet, j rotate.Journal) {
 	for _, m := range a.fleet.Credentials {
 		m.Peers = f
 	}
+	a.ownKeysLast(j)
 }
 
 func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calendars) (daemon.Managed, error) {
@@ -280,7 +258,7 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 		c.Policy.Calendar = cal
 	}
 	for _, t := range cr.Targets() {
-		s, err := a.newSink(t)
+		s, err := a.sinkOf(cr, t)
 		if err != nil {
 			return daemon.Managed{}, err
 		}
@@ -296,6 +274,7 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 	if err := a.addGates(c, cr); err != nil {
 		return daemon.Managed{}, err
 	}
+	c.Gates = append(c.Gates, a.ownGates(cr)...)
 	return daemon.Managed{Credential: c, Product: productLabel(a.cfg.Portals[cr.Portal].Product), Owner: cr.Owner, Environment: cr.Environment, Consumers: cr.Consumers}, nil
 }
 

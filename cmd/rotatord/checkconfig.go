@@ -117,6 +117,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 	var out []finding
 	for _, name := range slices.Sorted(maps.Keys(a.portals)) {
 		out = append(out, a.checkPortal(ctx, name)...)
+		out = append(out, a.checkOwnKey(ctx, name)...)
 	}
 	return append(out, a.checkSinks(ctx)...), nil
 }
@@ -142,9 +143,14 @@ func (a *adapters) checkPortal(ctx context.Context, name string) []finding {
 	return out
 }
 
-// vaultSpecs are the Vault secrets that the config's credentials live in.
+// vaultSpecs are the Vault secrets that the config's credentials, and our own identities, live in.
 func vaultSpecs(cfg *config.Config) []sinks.SinkSpec {
 	var specs []sinks.SinkSpec
+	for _, name := range slices.Sorted(maps.Keys(cfg.Portals)) {
+		if p := cfg.Portals[name]; p.Identity.OAuth != nil && p.IdentityStore.Vault != nil {
+			specs = append(specs, grantSpec(p.IdentityStore.Vault))
+		}
+	}
 	for _, cr := range cfg.Credentials {
 		beside, _ := cr.FirstVault()
 		for _, t := range cr.Targets() {
@@ -156,6 +162,36 @@ func vaultSpecs(cfg *config.Config) []sinks.SinkSpec {
 		}
 	}
 	return specs
+}
+
+// vaultPolicy is the least that our Vault identity needs.
+func vaultPolicy(cfg *config.Config) string {
+	policy := sinks.Policy(vaultSpecs(cfg))
+	if v := cfg.Vault; v != nil && v.Auth.AppRole != nil && v.Auth.AppRole.Rotate != nil {
+		policy += sinks.SecretIDPolicy(v.Auth.AppRole.Mount, v.Auth.AppRole.Role)
+	}
+	return policy
+}
+
+// checkOwnKey finds a key that we only read, and whose credential we are asked to rotate: with its old key we would
+// lose our own sign-in.
+func (a *adapters) checkOwnKey(ctx context.Context, name string) []finding {
+	if a.cfg.Portals[name].Identity.APIKey.IsZero() {
+		return nil
+	}
+	self, err := a.portals[name].Whoami(ctx)
+	if err != nil {
+		return nil // Check says so
+	}
+	var out []finding
+	for _, cr := range a.cfg.Credentials {
+		if rotate.ItemID(cr.Item) == self.KeyItem && rotate.Mode(cr.Mode) == rotate.ModeRotate {
+			out = append(out, finding{Severity: string(portal.SeverityError), Portal: name, Credential: rotate.Name(cr.Name),
+				Sentence: "rotatord itself signs in to " + name + " with a key of this credential, which it only reads: its rotation would not reach identity.api_key, and the old key could never be retired.",
+				Cure:     "Write own_key: " + string(cr.Name) + " instead of api_key, and run: rotatord login " + name + " < FILE"})
+		}
+	}
+	return out
 }
 
 func (a *adapters) checkSinks(ctx context.Context) []finding {

@@ -135,7 +135,8 @@ func TestLogIsJSONElsewhere(t *testing.T) {
 }
 
 func TestIdentityFile(t *testing.T) {
-	store := fileIdentity{filepath.Join(t.TempDir(), "identities", "online.json")}
+	path := filepath.Join(t.TempDir(), "identities", "online.json")
+	store := fileIdentity{identityFile(path)}
 	if _, err := store.Load(t.Context()); err == nil || !strings.Contains(err.Error(), "rotatord login") {
 		t.Errorf("load of nothing = %v, want the cure", err)
 	}
@@ -145,7 +146,7 @@ func TestIdentityFile(t *testing.T) {
 	if err := store.Save(t.Context(), want); err != nil {
 		t.Fatal(err)
 	}
-	info, err := os.Stat(store.path)
+	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("file = %v, %v, want mode 0600", info, err)
 	}
@@ -154,7 +155,7 @@ func TestIdentityFile(t *testing.T) {
 		!got.Current.Expires.Equal(want.Current.Expires) || got.RedirectURI != want.RedirectURI {
 		t.Errorf("load = %+v, %v", got, err)
 	}
-	if err := os.WriteFile(store.path, []byte("a secret that is no JSON"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("a secret that is no JSON"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := store.Load(t.Context()); err == nil || strings.Contains(err.Error(), "a secret") {

@@ -1,152 +1,160 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
+	"strings"
 
 	"rotatord/internal/config"
+	"rotatord/internal/identity"
 	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
 	"rotatord/internal/sinks"
 )
 
+// portalIdentity is who we are at a portal.
+func (a *adapters) portalIdentity(name string, p *config.Portal) (out portal.Identity, err error) {
+	switch id := p.Identity; {
+	case id.OAuth != nil:
+		store, err := a.identityStore(p)
+		if err != nil {
+			return out, err
+		}
+		out.Refresh = &portal.RefreshIdentity{ClientID: id.OAuth.ClientID, Store: store}
+		if before := id.OAuth.RenewBefore; before != nil {
+			out.Refresh.RenewBefore, out.Refresh.RenewBeforeShare = before.Time, before.Share
+		}
+	case id.OwnKey != "":
+		store, err := a.ownStore(name, p)
+		if err != nil {
+			return out, err
+		}
+		out.OwnKey = &portal.OwnKeyIdentity{Key: store.Key, Earlier: store.EarlierKeys}
+	case !id.APIKey.IsZero():
+		out.APIKey = &portal.APIKeyIdentity{Key: id.APIKey.Resolve}
+	default:
+		out.Password = &portal.PasswordIdentity{Username: id.Username, Password: id.Password.Resolve}
+	}
+	return out, nil
+}
+
 // identityStore is where a portal's refresh token lives.
 func (a *adapters) identityStore(p *config.Portal) (portal.RefreshStore, error) {
 	if p.IdentityStore.Vault == nil {
-		return fileIdentity{string(p.IdentityStore.File)}, nil
+		return fileIdentity{identityFile(p.IdentityStore.File)}, nil
 	}
 	if a.vault == nil {
-		return nil, errors.New("identity_store is in vault, and the config has no vault section")
+		return nil, errNoVault
 	}
-	s, err := a.vault.Sink(sinks.SinkSpec{Name: "identity_store", Mount: p.IdentityStore.Vault.Mount, Path: p.IdentityStore.Vault.Path,
-		KeyField: "refresh_grant"})
+	s, err := a.vault.Sink(grantSpec(p.IdentityStore.Vault))
 	if err != nil {
 		return nil, err
 	}
 	return vaultIdentity{s}, nil
 }
 
-// storedGrant is the stored form of a portal.RefreshGrant.
-type storedGrant struct {
-	Current     storedToken `json:"current"`
-	Next        storedToken `json:"next,omitzero"`
-	RedirectURI string      `json:"redirect_uri,omitempty"`
+var errNoVault = errors.New("identity_store is in vault, and the config has no vault section")
+
+// grantSpec is the Vault secret of a refresh token.
+func grantSpec(v *config.VaultPath) sinks.SinkSpec {
+	return sinks.SinkSpec{Name: config.StoreSink, Mount: v.Mount, Path: v.Path, KeyField: "refresh_grant"}
 }
 
-type storedToken struct {
-	Token    string    `json:"token,omitempty"`
-	Obtained time.Time `json:"obtained,omitzero"`
-	Expires  time.Time `json:"expires,omitzero"`
-}
-
-func encodeGrant(g portal.RefreshGrant) ([]byte, error) {
-	token := func(t portal.RefreshToken) storedToken {
-		return storedToken{Token: t.Token.Reveal(), Obtained: t.Obtained, Expires: t.Expires} //nolint:forbidigo // this is where it is stored
+// ownStore is where a portal's own key lives; made once, for the client and for the rotation.
+func (a *adapters) ownStore(name string, p *config.Portal) (*identity.Store, error) {
+	if store := a.stores[name]; store != nil {
+		return store, nil
 	}
-	b, err := json.Marshal(storedGrant{Current: token(g.Current), Next: token(g.Next), RedirectURI: g.RedirectURI})
+	t := p.StoreTarget()
+	switch {
+	case t.Vault != nil && a.vault == nil:
+		return nil, errNoVault
+	case t.File != nil:
+		if err := os.MkdirAll(filepath.Dir(t.Path), 0o700); err != nil {
+			return nil, fmt.Errorf("make identity_store: %w", err)
+		}
+	}
+	sink, err := a.newSink(t)
 	if err != nil {
-		return nil, fmt.Errorf("encode identity: %w", err)
+		return nil, err
 	}
-	return b, nil
+	a.stores[name] = identity.NewStore(sink)
+	return a.stores[name], nil
 }
 
-func decodeGrant(b []byte) (portal.RefreshGrant, error) {
-	var s storedGrant
-	if err := json.Unmarshal(b, &s); err != nil {
-		return portal.RefreshGrant{}, errors.New("decode identity: it is not what rotatord login stores") // the cause may quote it
+// sinkOf a credential: an own key's first one is its portal's identity store.
+func (a *adapters) sinkOf(cr *config.Credential, t config.Target) (rotate.Sink, error) {
+	if name := cr.OwnKeyOf(); name != "" && t.Sink == config.StoreSink {
+		return a.ownStore(name, a.cfg.Portals[name])
 	}
-	token := func(t storedToken) portal.RefreshToken {
-		return portal.RefreshToken{Token: rotate.NewSecret(t.Token), Obtained: t.Obtained, Expires: t.Expires}
-	}
-	return portal.RefreshGrant{Current: token(s.Current), Next: token(s.Next), RedirectURI: s.RedirectURI}, nil
+	return a.newSink(t)
 }
 
-// fileIdentity keeps it in a 0600 file.
-type fileIdentity struct{ path string }
-
-// Load implements portal.RefreshStore.
-func (f fileIdentity) Load(context.Context) (portal.RefreshGrant, error) {
-	b, err := os.ReadFile(f.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return portal.RefreshGrant{}, fmt.Errorf("read identity: %s is not there; make it with: rotatord login PORTAL", f.path)
+// ownGates keep the key that we sign in with from being retired, whoever it belongs to.
+func (a *adapters) ownGates(cr *config.Credential) []rotate.Gate {
+	if name := cr.OwnKeyOf(); name != "" {
+		return []rotate.Gate{identity.Gate{Client: a.portals[name], Own: true}}
 	}
-	if err != nil {
-		return portal.RefreshGrant{}, fmt.Errorf("read identity: %w", err)
-	}
-	return decodeGrant(b)
-}
-
-// Save implements portal.RefreshStore: whole or not at all, and on disk when it returns.
-func (f fileIdentity) Save(_ context.Context, g portal.RefreshGrant) error {
-	b, err := encodeGrant(g)
-	if err != nil {
-		return err
-	}
-	dir := filepath.Dir(f.path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("save identity: %w", err)
-	}
-	if err := replaceFile(dir, f.path, b); err != nil {
-		return fmt.Errorf("save identity: %w", err)
+	if !a.cfg.Portals[cr.Portal].Identity.APIKey.IsZero() {
+		return []rotate.Gate{identity.Gate{Client: a.portals[cr.Portal]}}
 	}
 	return nil
 }
 
-// replaceFile writes beside path, syncs, renames and syncs the folder.
-func replaceFile(dir, path string, b []byte) error {
-	tmp, err := os.CreateTemp(dir, ".identity-") // 0600
-	if err != nil {
-		return err
+// ownKeysLast gives each own key the hook that lets it go after the credentials that it
+// is needed for, and those that are rotated beside it. Of other own keys it waits only
+// for those that are rotated with its help: the config allows no cycle of these.
+func (a *adapters) ownKeysLast(j rotate.Journal) {
+	for i, cr := range a.cfg.Credentials {
+		signsIn := cr.OwnKeyOf()
+		if signsIn == "" {
+			continue
+		}
+		others := map[rotate.Name]bool{}
+		for _, o := range a.cfg.Credentials {
+			if o != cr && (o.Portal == signsIn || o.Portal == cr.Portal && o.OwnKeyOf() == "") {
+				others[rotate.Name(o.Name)] = true
+			}
+		}
+		m := a.fleet.Credentials[i]
+		m.Hooks = append(m.Hooks, identity.Last{Journal: j, Others: others})
 	}
-	_, err = tmp.Write(b)
-	err = errors.Join(err, tmp.Sync(), tmp.Close())
-	if err == nil {
-		err = os.Rename(tmp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(tmp.Name()))
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return d.Sync()
 }
 
-// vaultIdentity keeps it in a Vault secret.
-type vaultIdentity struct{ sink *sinks.VaultSink }
-
-// Load implements portal.RefreshStore.
-func (v vaultIdentity) Load(ctx context.Context) (portal.RefreshGrant, error) {
-	e, err := v.sink.Read(ctx)
-	if err != nil {
-		return portal.RefreshGrant{}, fmt.Errorf("read identity: %w", err)
+// appRoleAuth signs in with a secret id that somebody delivers, or with one that we renew.
+func appRoleAuth(r *config.AppRole) (sinks.VaultAuth, error) {
+	out := sinks.VaultAuth{Method: sinks.AuthAppRole, Mount: r.Mount, RoleID: r.RoleID, RoleName: r.Role, Wrapped: r.Wrapped}
+	if own := r.Rotate; own != nil {
+		out.SecretIDs = secretIDFile{identityFile(own.IdentityStore.File)}
+		if own.RenewBefore != nil {
+			out.RenewBefore, out.RenewBeforeShare = own.RenewBefore.Time, own.RenewBefore.Share
+		}
+		if own.MaxAge != nil {
+			out.MaxAge = own.MaxAge.Std()
+		}
+		return out, nil
 	}
-	if e.Key.IsZero() {
-		return portal.RefreshGrant{}, errors.New("read identity: the Vault secret is not there; make it with: rotatord login PORTAL")
+	var err error
+	if out.SecretIDFile, err = secretFile(r.SecretID); err != nil {
+		return out, fmt.Errorf("vault.auth.approle.secret_id: %w", err)
 	}
-	return decodeGrant([]byte(e.Key.Reveal())) //nolint:forbidigo // this is where it is stored
+	return out, nil
 }
 
-// Save implements portal.RefreshStore.
-func (v vaultIdentity) Save(ctx context.Context, g portal.RefreshGrant) error {
-	b, err := encodeGrant(g)
-	if err != nil {
-		return err
+// secretFile is where a reference's secret lies, for a reader that looks at the file again by itself.
+func secretFile(ref config.SecretRef) (string, error) {
+	kind, arg, _ := strings.Cut(ref.String(), ":")
+	switch kind {
+	case "file":
+		return arg, nil
+	case "credential":
+		dir := os.Getenv(config.CredentialsDir)
+		if dir == "" {
+			return "", fmt.Errorf("secret %s: %s is not set: no systemd unit with LoadCredential started this", ref, config.CredentialsDir)
+		}
+		return filepath.Join(dir, arg), nil
 	}
-	e, err := v.sink.Read(ctx)
-	if err != nil {
-		return fmt.Errorf("save identity: %w", err)
-	}
-	if _, err := v.sink.Write(ctx, rotate.Entry{Key: rotate.NewSecret(string(b)), Meta: e.Meta}, e.Version); err != nil {
-		return fmt.Errorf("save identity: %w", err)
-	}
-	return nil
+	return "", fmt.Errorf("secret %s: it must lie in a file here; write file:/PATH or credential:NAME", ref)
 }

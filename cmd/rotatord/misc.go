@@ -12,7 +12,6 @@ import (
 
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
-	"rotatord/internal/sinks"
 )
 
 // running is a client of the running daemon, or an error that says that none runs.
@@ -39,7 +38,7 @@ func (c *cli) vaultPolicyCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			policy := sinks.Policy(vaultSpecs(cfg))
+			policy := vaultPolicy(cfg)
 			if c.json {
 				return c.printJSON(map[string]string{"policy": policy})
 			}

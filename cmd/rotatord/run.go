@@ -198,7 +198,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
-		next.join(p.app.fleet)
+		next.join(p.app.fleet, p.app.journal())
 		next.keepAcks(p.app.db)
 		consumers, err := ackConsumers(ctx, cfg)
 		if err != nil {

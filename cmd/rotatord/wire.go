@@ -131,7 +131,7 @@ func (a *app) joinFleet() error {
 	}
 	a.fleet = fleet.New(records)
 	a.fleet.Configure(a.cfg.FleetPolicy(), a.cfg.FleetMembers())
-	a.adapters.join(a.fleet)
+	a.adapters.join(a.fleet, a.journal())
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -43,7 +44,8 @@ func (a *apiKeySignIn) signIn(_ context.Context, secret rotate.Secret) (grant, e
 // the two keys of the credential signs in.
 type ownKeySignIn struct {
 	OwnKeyIdentity
-	c *Client
+	c    *Client
+	ends atomic.Pointer[time.Time]
 }
 
 func (o *ownKeySignIn) secret(ctx context.Context) (rotate.Secret, error) {
@@ -64,6 +66,7 @@ func (o *ownKeySignIn) signIn(ctx context.Context, key rotate.Secret) (grant, er
 		return grant{}, err
 	}
 	if p.Valid {
+		o.ends.Store(&p.Expires)
 		return grant{token: key}, nil
 	}
 	earlier, err := o.Earlier(ctx)
@@ -75,6 +78,7 @@ func (o *ownKeySignIn) signIn(ctx context.Context, key rotate.Secret) (grant, er
 			return grant{}, err
 		}
 		if p.Valid {
+			o.ends.Store(&p.Expires)
 			o.c.opts.Log.LogAttrs(ctx, slog.LevelWarn, "own key refused, an earlier one is used",
 				slog.String("refused", string(key.Fingerprint())), slog.String("used", string(old.Fingerprint())))
 			return grant{token: old, life: fallbackLife}, nil
@@ -105,13 +109,18 @@ func (c *Client) IdentityKey(ctx context.Context) (rotate.Fingerprint, error) {
 	return token.Fingerprint(), nil
 }
 
-// IdentityExpires is when the refresh token that we live on ends, as last seen; zero
-// where that is unknown or the identity is none.
+// IdentityExpires is when the refresh token or the own key that we live on ends, as last
+// seen; zero where that is unknown or the identity is neither.
 func (c *Client) IdentityExpires() time.Time {
-	if r, ok := c.session.id.(*refreshSignIn); ok {
-		if at := r.ends.Load(); at != nil {
-			return *at
-		}
+	var at *time.Time
+	switch id := c.session.id.(type) {
+	case *refreshSignIn:
+		at = id.ends.Load()
+	case *ownKeySignIn:
+		at = id.ends.Load()
 	}
-	return time.Time{}
+	if at == nil {
+		return time.Time{}
+	}
+	return *at
 }

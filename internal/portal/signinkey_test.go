@@ -58,6 +58,9 @@ func TestOwnKeyIsTakenAtOnce(t *testing.T) {
 	store := &ownKeys{keys: []string{cred.Keys[0]}}
 	c := newTestClient(t, e, Options{Identity: store.identity()})
 	signsInWith(t, c, cred.Keys[0])
+	if left := time.Until(c.IdentityExpires()); left < 89*24*time.Hour {
+		t.Errorf("the key is said to end in %s", left)
+	}
 	store.keys = []string{cred.Keys[1], cred.Keys[0]}
 	signsInWith(t, c, cred.Keys[0]) // nobody told the client
 	c.SignInAnew()

@@ -112,25 +112,33 @@ func (s *session) refuse(id identity) {
 
 // aged tells whether the method's own secret wants a sign-in.
 func (s *session) aged(now time.Time) bool {
-	a, ok := s.method.(aging)
-	if !ok {
-		return false
-	}
-	at := a.nextLook()
+	at := s.nextLook()
 	return !at.IsZero() && !now.Before(at)
+}
+
+// nextLook is zero for a method whose secret does not age.
+func (s *session) nextLook() time.Time {
+	if a, ok := s.method.(aging); ok {
+		return a.nextLook()
+	}
+	return time.Time{}
 }
 
 // untilRenewal is how long Run may wait.
 func (s *session) untilRenewal(now time.Time) time.Duration {
+	look := s.nextLook()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
-	case !s.usable(now), s.aged(now):
+	if !s.usable(now) {
 		return 0
-	case s.renewAt.IsZero():
-		return time.Hour
 	}
-	return s.renewAt.Sub(now)
+	wait := time.Hour
+	for _, at := range []time.Time{s.renewAt, look} {
+		if !at.IsZero() {
+			wait = min(wait, at.Sub(now))
+		}
+	}
+	return max(wait, 0)
 }
 
 // refresh renews a token that is still usable, and signs in if that gains nothing:

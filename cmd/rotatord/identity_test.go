@@ -1,0 +1,403 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"rotatord/internal/daemon"
+	"rotatord/internal/portal/portaltest"
+	"rotatord/internal/rotate"
+	"rotatord/internal/testkit"
+)
+
+// quick is a fleet whose keys live for 20 s.
+const quick = `defaults:
+  portal: online
+  mode: rotate
+  adopt: auto
+  policy: {renew_before: 10s, overlap: 2s, critical_before: 2s, lifetime: 20s, min_interval: 1s, min_gain: 2s, probe_every: 1s,
+    effect_horizon: 2s, retry_base: 1s, retry_max: 2s, dead_after: 2s, expiry_precision: second}
+http: {off: true}
+schedules: {tick: '@every 1s'}
+`
+
+// lair is a folder with a config whose identities rotatord renews itself.
+type lair struct {
+	*world
+	bin string
+	url string // of the portal
+}
+
+// newLair makes the parts that every such config has; config comes with %DIR%, %URL% and %VAULT%.
+func newLair(t *testing.T, em *portaltest.Emulator, vault *testkit.VaultServer, portalURL, config string) *lair {
+	t.Helper()
+	dir := t.TempDir()
+	l := &lair{world: &world{dir: dir, emulator: em, vault: vault, config: filepath.Join(dir, "config.yaml"), log: filepath.Join(dir, "daemon.log")},
+		bin: buildBinary(t), url: portalURL}
+	group, err := ownGroup()
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ""
+	if vault != nil {
+		address = vault.Addr
+	}
+	text := strings.NewReplacer("%DIR%", dir, "%URL%", portalURL, "%VAULT%", address).Replace(config + quick +
+		"admin: {socket: '%DIR%/admin.sock', group: '" + group + "'}\nstate: {dir: '%DIR%/state'}\n")
+	if err := errors.Join(os.Mkdir(filepath.Join(dir, "state"), 0o700), os.Mkdir(filepath.Join(dir, "keys"), 0o700),
+		os.WriteFile(l.config, []byte(text), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// cli runs the built program with something on its standard input.
+func (l *lair) cli(t *testing.T, in string, args ...string) cliResult {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), l.bin, append([]string{"--config", l.config}, args...)...)
+	var out, errOut bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(in), &out, &errOut
+	err := cmd.Run()
+	if _, ended := errors.AsType[*exec.ExitError](err); err != nil && !ended {
+		t.Fatal(err)
+	}
+	return cliResult{cmd.ProcessState.ExitCode(), out.String(), errOut.String()}
+}
+
+func (l *lair) must(t *testing.T, in string, args ...string) cliResult {
+	t.Helper()
+	r := l.cli(t, in, args...)
+	if r.code != exitOK {
+		t.Fatalf("rotatord %s ended with %d:\n%s%s", strings.Join(args, " "), r.code, r.out, r.err)
+	}
+	return r
+}
+
+// refused wants a failure whose message holds a text and no secret.
+func (l *lair) refused(t *testing.T, in, text string, args ...string) {
+	t.Helper()
+	r := l.cli(t, in, args...)
+	if r.code == exitOK || !strings.Contains(r.err, text) || in != "" && strings.Contains(r.err+r.out, in) {
+		t.Errorf("rotatord %s ended with %d, want a refusal with %q and without what was typed:\n%s", strings.Join(args, " "), r.code, text, r.err)
+	}
+}
+
+func ownSeed(em *portaltest.Emulator, life time.Duration) portaltest.Credential {
+	return em.AddCredential(portaltest.CredentialSeed{Title: "rotatord", Minted: true, Expires: [2]time.Time{time.Now().Add(life)},
+		Privileges: []string{"portal:admin:viewItems", "portal:admin:updateItems"}})
+}
+
+// loginInABrowser runs rotatord login and signs in on the page that it names.
+func (l *lair) loginInABrowser(t *testing.T) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), l.bin, "--config", l.config, "login", "online")
+	var out bytes.Buffer
+	cmd.Stdout = &out
+	said, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := ""
+	lines := bufio.NewScanner(said)
+	for address == "" && lines.Scan() {
+		if text := strings.TrimSpace(lines.Text()); strings.HasPrefix(text, l.url) {
+			address = text
+		}
+	}
+	u, err := url.Parse(address)
+	if err != nil || address == "" {
+		t.Fatalf("no address in what login said: %v", err)
+	}
+	form := u.Query()
+	form.Set("username", portaltest.SSOUser)
+	form.Set("password", portaltest.StandardPassword)
+	u.RawQuery = ""
+	res, err := http.PostForm(u.String(), form) // and back to rotatord by the redirect
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(res.Body)
+	if err := errors.Join(err, res.Body.Close()); err != nil || !strings.Contains(string(page), "Signed in.") {
+		t.Fatalf("the browser ends on %q, %v", page, err)
+	}
+	for lines.Scan() { // until it ends
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+const oauthPortal = `portals:
+  online:
+    url: %%URL%%
+    product: online
+    identity: {oauth: {client_id: %s, renew_before: 40%%}}
+    limits: {per_second: 1000}
+%s
+credentials:
+  - {name: app, item: %s, sinks: [files]}
+sinks:
+  files: {file: {path: '%%DIR%%/keys/{{.Name}}.key'}}
+`
+
+func TestLoginThroughTheCLI(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	app := em.AddOAuthApp(portaltest.SSOUser, "rotatord", "http://127.0.0.1/")
+	item := em.AddCredential(portaltest.CredentialSeed{Title: "App", Owner: portaltest.SSOUser}).ItemID
+	for _, where := range []string{"file", "vault"} {
+		t.Run(where, func(t *testing.T) {
+			extra, stored := "", func(t *testing.T, l *lair) string {
+				path := filepath.Join(l.dir, "state", "identities", "online.json")
+				b, err := os.ReadFile(path)
+				info, statErr := os.Stat(path)
+				if err := errors.Join(err, statErr); err != nil || info.Mode().Perm() != 0o600 {
+					t.Fatalf("the store: %v, %v", info, err)
+				}
+				return string(b)
+			}
+			put := func(t *testing.T, l *lair, text string) {
+				if err := os.WriteFile(filepath.Join(l.dir, "state", "identities", "online.json"), []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var vault *testkit.VaultServer
+			if where == "vault" {
+				vault = testkit.Vault(t)
+				extra = "    identity_store: {vault: {mount: secret, path: rotatord/online}}\nvault:\n  address: %VAULT%\n  auth: {token_file: '%DIR%/vault-token'}\n"
+				stored = func(t *testing.T, l *lair) string {
+					_, reply := l.vault.Do(http.MethodGet, "secret/data/rotatord/online", nil)
+					data, _ := reply["data"].(map[string]any)
+					inner, _ := data["data"].(map[string]any)
+					text, _ := inner["refresh_grant"].(string)
+					return text
+				}
+				put = func(t *testing.T, l *lair, text string) {
+					if status, _ := l.vault.Do(http.MethodPut, "secret/data/rotatord/online", map[string]any{"data": map[string]any{"refresh_grant": text}}); status != http.StatusOK {
+						t.Fatalf("write to vault: %d", status)
+					}
+				}
+			}
+			l := newLair(t, em, vault, server.URL, fmt.Sprintf(oauthPortal, app.ClientID, extra, item))
+			if vault != nil {
+				l.leastPrivilege(t)
+			}
+			l.refused(t, "", "rotatord login", "check-config", "--online")
+			if out := l.loginInABrowser(t); !strings.Contains(out, "signed in to online as "+portaltest.SSOUser) {
+				t.Errorf("login said %q", out)
+			}
+			l.must(t, "", "check-config", "--online")
+			// Its life is nearly over: the next sign-in renews it, and drops the old one.
+			var grant storedGrant
+			if err := json.Unmarshal([]byte(stored(t, l)), &grant); err != nil {
+				t.Fatal(err)
+			}
+			first := grant.Current.Token
+			grant.Current.Obtained = grant.Current.Obtained.Add(-13 * 24 * time.Hour)
+			grant.Current.Expires = grant.Current.Expires.Add(-13 * 24 * time.Hour)
+			aged, err := json.Marshal(grant)
+			if err != nil {
+				t.Fatal(err)
+			}
+			put(t, l, string(aged))
+			l.must(t, "", "check-config", "--online")
+			grant = storedGrant{}
+			if err := json.Unmarshal([]byte(stored(t, l)), &grant); err != nil || grant.Current.Token == first || grant.Next.Token != "" {
+				t.Errorf("not renewed: %v", err)
+			}
+			l.must(t, "", "check-config", "--online")
+		})
+	}
+}
+
+const ownPortal = `portals:
+  online:
+    url: %%URL%%
+    product: online
+    identity: {own_key: rotatord}
+    limits: {per_second: 1000}
+%s
+sinks:
+  files: {file: {path: '%%DIR%%/keys/{{.Name}}.key'}}
+credentials:
+  - {name: rotatord, item: %s}
+  - {name: app, item: %s, sinks: [files]}
+`
+
+// A daemon that is killed again and again rotates the very key that it lives on, and
+// nobody ever has to let it in again.
+func TestTheDaemonRotatesItsOwnKey(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	buildBinary(t) // now, and not in the key's short life
+	own := ownSeed(em, 15*time.Second)
+	item := em.AddCredential(portaltest.CredentialSeed{Title: "App"}).ItemID
+	l := newLair(t, em, nil, server.URL, fmt.Sprintf(ownPortal, "", own.ItemID, item))
+	l.refused(t, "", "rotatord login PORTAL", "check-config", "--online")
+	other := em.AddCredential(portaltest.CredentialSeed{Title: "Other", Minted: true, Expires: [2]time.Time{time.Now().Add(time.Hour)}})
+	l.refused(t, other.Keys[0], "is of item "+other.ItemID, "login", "online")
+	l.refused(t, "AAPTnonsense", "refuses the key", "login", "online")
+	l.refused(t, "", "nothing came on standard input", "login", "online")
+	l.must(t, own.Keys[0]+"\n", "login", "online")
+	l.must(t, own.Keys[0]+"\n", "login", "online") // the same again harms nothing
+	l.must(t, "", "check-config", "--online")
+	generation := func(p *started, name rotate.Name) func(context.Context) int64 {
+		return func(ctx context.Context) int64 {
+			all, err := p.client.Status(ctx, name)
+			if err != nil || len(all) != 1 {
+				return 0
+			}
+			return all[0].Live.Generation
+		}
+	}
+	served := own.Keys[0]
+	for round := range int64(3) {
+		p := l.start(t)
+		l.await(t, fmt.Sprintf("own key of generation %d", round+2), func(ctx context.Context) bool {
+			return generation(p, "rotatord")(ctx) >= round+2 && generation(p, "app")(ctx) >= 1
+		})
+		if err := p.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = p.Wait() // killed
+	}
+	if valid, _ := em.KeyValid(served); valid {
+		t.Error("the first own key still works")
+	}
+	l.must(t, "", "check-config", "--online")
+	for name, mode := range map[string]os.FileMode{"online.json": 0o600, "online.json.meta.json": 0o600} {
+		if info, err := os.Stat(filepath.Join(l.dir, "state", "identities", name)); err != nil || info.Mode().Perm() != mode {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	// While a key works, no other is put over it.
+	fresh, err := em.MintOutOfBand(own.ItemID, 1, time.Now().Add(time.Hour))
+	if err == nil {
+		var stored map[string]string
+		b, readErr := os.ReadFile(filepath.Join(l.dir, "state", "identities", "online.json"))
+		if err := errors.Join(readErr, json.Unmarshal(b, &stored)); err != nil {
+			t.Fatal(err)
+		}
+		if valid, _ := em.KeyValid(stored["api_key"]); valid {
+			l.refused(t, fresh, "already holds a key that works", "login", "online")
+		}
+	}
+	log, err := os.ReadFile(l.log)
+	if err != nil || regexp.MustCompile(`AAPT[A-Za-z0-9]{8}`).Match(log) || strings.Contains(string(log), "panic") {
+		t.Errorf("the daemon's log shows a key, or worse: %v", err)
+	}
+}
+
+// The own key in a Vault whose secret id rotatord renews too: everything that it lives
+// on changes under it.
+func TestEverythingItLivesOnIsRenewed(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	vault := testkit.Vault(t)
+	buildBinary(t) // now, and not in the key's short life
+	own := ownSeed(em, 15*time.Second)
+	item := em.AddCredential(portaltest.CredentialSeed{Title: "App"}).ItemID
+	roleID := vault.AppRole("rotatord", map[string]any{"token_policies": []string{"rotatord"}, "secret_id_ttl": "14s", "token_ttl": "1h"})
+	l := newLair(t, em, vault, server.URL, fmt.Sprintf(ownPortal, "    identity_store: {vault: {mount: secret, path: rotatord/online}}\nvault:\n  address: %VAULT%\n"+
+		"  auth: {approle: {role_id: "+roleID+", role: rotatord, rotate: {renew_before: 60%}}}", own.ItemID, item))
+	policy := l.must(t, "", "vault-policy").out
+	vault.Policy("rotatord", policy)
+	l.refused(t, "", "rotatord login --vault", "check-config", "--online")
+	l.refused(t, "nonsense", "auth", "login", "--vault")
+	l.refused(t, "", "name one portal", "login")
+	l.must(t, vault.SecretID("rotatord"), "login", "--vault")
+	l.must(t, own.Keys[0], "login", "online")
+	l.must(t, "", "check-config", "--online")
+
+	secretIDs := func() (s storedSecretIDs) {
+		b, err := os.ReadFile(filepath.Join(l.dir, "state", "vault-secret-id.json"))
+		if err := errors.Join(err, json.Unmarshal(b, &s)); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := secretIDs().Current
+	p := l.start(t)
+	status := func(ctx context.Context) daemon.Status {
+		all, err := p.client.Status(ctx, "rotatord")
+		if err != nil || len(all) != 1 {
+			return daemon.Status{}
+		}
+		return all[0]
+	}
+	seen := map[string]bool{}
+	l.await(t, "three secret ids and a second own key", func(ctx context.Context) bool {
+		seen[secretIDs().Current.ID] = true
+		return len(seen) >= 3 && status(ctx).Live.Generation >= 2
+	})
+	p.terminate(t)
+	if s, _ := vault.Do(http.MethodPut, "auth/approle/login", map[string]any{"role_id": roleID, "secret_id": first.ID}); s == http.StatusOK {
+		t.Error("the first secret id still signs in")
+	}
+	l.must(t, "", "check-config", "--online")
+	log, err := os.ReadFile(l.log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range seen {
+		if strings.Contains(string(log), id) {
+			t.Error("the daemon's log shows a secret id")
+		}
+	}
+	if regexp.MustCompile(`AAPT[A-Za-z0-9]{8}`).Match(log) {
+		t.Error("the daemon's log shows a key")
+	}
+}
+
+// A key that is only read is not rotated from under us: the check says so, and the gate
+// keeps the old key alive where nobody checked.
+func TestAKeyThatIsOnlyReadIsNotRetired(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	buildBinary(t) // now, and not in the key's short life
+	own := ownSeed(em, 15*time.Second)
+	l := newLair(t, em, nil, server.URL, strings.Replace(fmt.Sprintf(ownPortal, "", own.ItemID, em.AddCredential(portaltest.CredentialSeed{Title: "App"}).ItemID),
+		"own_key: rotatord", "api_key: 'file:%DIR%/admin-key'", 1)+"")
+	text, err := os.ReadFile(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = bytes.Replace(text, []byte("{name: rotatord, item: "+own.ItemID+"}"), []byte("{name: rotatord, item: "+own.ItemID+", sinks: [files]}"), 1)
+	if err := errors.Join(os.WriteFile(l.config, text, 0o600), os.WriteFile(filepath.Join(l.dir, "admin-key"), []byte(own.Keys[0]), 0o600),
+		os.WriteFile(filepath.Join(l.dir, "keys", "rotatord.key"), []byte(own.Keys[0]), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(t, "", "only reads", "check-config", "--online")
+	l.refused(t, "x", "needs no login", "login", "online")
+	p := l.start(t)
+	l.await(t, "the gate names us", func(ctx context.Context) bool {
+		all, err := p.client.Status(ctx, "rotatord")
+		return err == nil && len(all) == 1 && all[0].Blocked == rotate.ReasonGate
+	})
+	if valid, why := em.KeyValid(own.Keys[0]); !valid {
+		t.Errorf("the key that the daemon signs in with is %s", why)
+	}
+	p.terminate(t)
+}
