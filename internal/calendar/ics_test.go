@@ -112,24 +112,3 @@ func TestParseICSRefuses(t *testing.T) {
 		t.Errorf("a calendar without events: %v, %v", f, err)
 	}
 }
-
-// Whatever the text is, an error or freezes in order come out.
-func FuzzParseICS(f *testing.F) {
-	f.Add(text("DTSTART;VALUE=DATE:20241220", "DTEND;VALUE=DATE:20250107", "RRULE:FREQ=YEARLY;COUNT=2", "SUMMARY:a\\,b"))
-	f.Add(text(`DTSTART;X-A="a;b:c";TZID="America/New_York":20261220T180000`, "DURATION:PT1H30M", "EXDATE:20261220T180000"))
-	f.Add([]byte("BEGIN:VCALENDAR\r\nX;=\\"))
-	f.Fuzz(func(t *testing.T, src []byte) {
-		freezes, err := ParseICS(src, time.UTC)
-		if err != nil {
-			return
-		}
-		for i, fr := range freezes {
-			if !fr.From.Before(fr.To) {
-				t.Errorf("freeze from %s to %s", fr.From, fr.To)
-			}
-			if i > 0 && fr.From.Before(freezes[i-1].From) {
-				t.Error("out of order")
-			}
-		}
-	})
-}

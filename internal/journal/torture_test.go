@@ -242,16 +242,3 @@ func TestNoKeyInTheFile(t *testing.T) {
 		t.Error("the fingerprint is in no file: this test looks in the wrong place")
 	}
 }
-
-func FuzzDecodeRecord(f *testing.F) {
-	f.Add(1, []byte(`{"name":"maps","id":{"portal":"p","item":"i"},"epoch":1,"phase":"idle","slots":[{},{},{}]}`))
-	f.Add(2, []byte(`{}`))
-	f.Add(1, []byte(`{"slots":[1]}`))
-	f.Fuzz(func(t *testing.T, format int, body []byte) {
-		var r rotate.Record
-		err := decode("record", format, recordFormat, body, &r)
-		if err == nil && format != recordFormat {
-			t.Errorf("format %d was read as %+v", format, r)
-		}
-	})
-}
