@@ -3,9 +3,12 @@ package crashsweep
 import (
 	"flag"
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -124,9 +127,20 @@ func anyDeeds(rt *rapid.T) []deed {
 // TestRandomLife drives random deeds of people, time and faults against the real
 // engine. After each the invariants hold; when all is undone, it comes to rest and
 // rotates once more. ROTATORD_RANDOM=N runs N lives from a new seed; without it 30
-// lives of a fixed one are run.
+// lives of a fixed one are run. The seed is always printed, and with a failure the
+// shrunk life too, each as a command to paste. ROTATORD_LIFE plays that one life.
 func TestRandomLife(t *testing.T) {
-	checks, seed := os.Getenv("ROTATORD_RANDOM"), "0"
+	if text := os.Getenv("ROTATORD_LIFE"); text != "" {
+		life, err := parseLife(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems, steps := live(t, scratch(t), life); len(problems) > 0 {
+			t.Fatal(told(life, problems, steps))
+		}
+		return
+	}
+	checks, seed := os.Getenv("ROTATORD_RANDOM"), fmt.Sprint(1+rand.Uint64N(math.MaxInt64))
 	if checks == "" {
 		checks, seed = "30", "1"
 	}
@@ -141,14 +155,64 @@ func TestRandomLife(t *testing.T) {
 		}
 		t.Cleanup(func() { _ = f.Value.Set(before) })
 	}
+	t.Logf("seed %[1]v; the same lives again: go test -count=1 -run 'TestRandomLife$' ./internal/crashsweep -rapid.seed=%[1]v -rapid.checks=%[2]v",
+		flag.Lookup("rapid.seed").Value, flag.Lookup("rapid.checks").Value)
 	dir := scratch(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		life := anyDeeds(rt)
-		problems, steps := live(t, dir, life)
-		if len(problems) > 0 {
-			rt.Fatalf("%s\nlife: %v\nsteps:\n%s", strings.Join(problems, "\n"), life, strings.Join(steps[max(len(steps)-80, 0):], "\n"))
+		if problems, steps := live(t, dir, life); len(problems) > 0 {
+			rt.Fatal(told(life, problems, steps))
 		}
 	})
+}
+
+// told is what a failure says: what was wrong, how to see it again, and what went before.
+func told(life []deed, problems, steps []string) string {
+	return fmt.Sprintf("%s\nthis life again: ROTATORD_LIFE='%s' go test -count=1 -run 'TestRandomLife$' ./internal/crashsweep\nsteps:\n%s",
+		strings.Join(problems, "\n"), lifeText(life), strings.Join(steps[max(len(steps)-80, 0):], "\n"))
+}
+
+// lifeText is a life in one line; parseLife reads it.
+func lifeText(life []deed) string {
+	parts := make([]string, len(life))
+	for i, d := range life {
+		parts[i] = fmt.Sprintf("%s/%d/%s", d.What, d.N, d.For)
+	}
+	return strings.Join(parts, ", ")
+}
+
+func parseLife(text string) (life []deed, err error) {
+	known := deeds()
+	for part := range strings.SplitSeq(text, ", ") {
+		fields := strings.Split(part, "/")
+		if len(fields) != 3 || known[fields[0]] == nil {
+			return nil, fmt.Errorf("ROTATORD_LIFE: %q is no deed, write WHAT/NUMBER/DURATION", part)
+		}
+		d := deed{What: fields[0]}
+		if d.N, err = strconv.Atoi(fields[1]); err != nil {
+			return nil, fmt.Errorf("ROTATORD_LIFE: %q: %w", part, err)
+		}
+		if d.For, err = time.ParseDuration(fields[2]); err != nil {
+			return nil, fmt.Errorf("ROTATORD_LIFE: %q: %w", part, err)
+		}
+		life = append(life, d)
+	}
+	return life, nil
+}
+
+// What a failure prints is the life that failed.
+func TestLifeText(t *testing.T) {
+	var every []deed
+	for what := range deeds() {
+		every = append(every, deed{what, len(every) % 64, time.Duration(len(every)) * 90 * time.Second})
+	}
+	got, err := parseLife(lifeText(every))
+	if err != nil || !slices.Equal(got, every) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := parseLife("wait/1"); err == nil {
+		t.Error("half a deed is taken")
+	}
 }
 
 func (w *randomWorld) over() bool { return len(w.check.problems) > 0 }

@@ -19,7 +19,9 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(2, []byte(`{}`))
 	f.Add(1, []byte(`{"slots":[1]}`))
 	f.Add(1, []byte(`{"name":"a"}{"name":"b"}`))
-	f.Fuzz(func(t *testing.T, format int, body []byte) { roundTrip[rotate.Record](t, "record", format, recordFormat, body) })
+	f.Fuzz(func(t *testing.T, format int, body []byte) {
+		roundTrip[rotate.Record](t, "record", format, recordFormat, body)
+	})
 }
 
 // FuzzDecodeEvent is the same for a row of the history.
@@ -27,7 +29,9 @@ func FuzzDecodeEvent(f *testing.F) {
 	f.Add(1, []byte(`{"at":"2026-03-01T12:00:00Z","name":"maps","kind":"effect","effect":"mint","result":"ok","slot":1,"took_ns":5}`))
 	f.Add(1, []byte(`{"at":"2026-03-01T12:00:00Z","name":"maps","kind":"held","detail":"\u003c\u2028\ud800"}`))
 	f.Add(1, []byte(`{"at":1}`))
-	f.Fuzz(func(t *testing.T, format int, body []byte) { roundTrip[rotate.Event](t, "event", format, eventFormat, body) })
+	f.Fuzz(func(t *testing.T, format int, body []byte) {
+		roundTrip[rotate.Event](t, "event", format, eventFormat, body)
+	})
 }
 
 func roundTrip[T any](t *testing.T, what string, format, known int, body []byte) {
