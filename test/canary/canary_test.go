@@ -82,7 +82,8 @@ func (w *world) commands() {
 		{"rotate", "app-both"}, {"rollback", "app-both", "--yes"}, {"resume", "app-both"},
 		{"rotate", "app-vault", "--compromised", "--yes"},
 		{"rotate", "app-vault", "--compromised", "--yes", "--fingerprint", old}, // somebody pastes the key itself
-		{"hold", "app-vault", "--reason", "they know " + old},
+		{"hold", "app-vault", "--reason", "they know " + old}, {"ack", "app-vault", "--consumer", "web", "--fingerprint", old},
+		{"ack", "app-vault", "--consumer", old, "--generation", "1"}, {"ack", "app-vault", "--consumer", "web", "--generation", "1"},
 		{"invalidate", "app-file", "--slot", "1", "--yes"}, {"invalidate", "app-file", "--slot", "2", "--yes", "--outage-ok"},
 		{"regenerate", "app-file", "--slot", "1", "--yes"}, {"regenerate", "app-file", "--slot", "2", "--yes", "--outage-ok"},
 		{"adopt", "app-old", "--yes"}, {"hold", "app-old", "--reason", "a release", "--for", "1h"}, {"resume", "--all"},
@@ -99,6 +100,7 @@ func (w *world) commandsAsJSON() {
 	for _, args := range [][]string{
 		{"status"}, {"status", "app-vault"}, {"plan"}, {"history", "app-vault", "--limit", "0"}, {"history", "--verify"}, {"history", "--export"},
 		{"check-config"}, {"check-config", "--online"}, {"config", "schema"}, {"discover"}, {"healthcheck"}, {"reload"}, {"vault-policy"}, {"version"},
+		{"acks", "app-vault"}, {"orphans"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
 		{"discover", "--write", filepath.Join(w.dir, "out", "discovered.yaml")}, {"login", "online"}, {"once"},
 		{"backup", filepath.Join(w.dir, "out", "backup.db")}, {"support-bundle", filepath.Join(w.dir, "out", "bundle.tar.gz")},
 	} {
