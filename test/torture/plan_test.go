@@ -66,7 +66,7 @@ func (d deed) String() string {
 }
 
 // deckSize is how many deeds it takes until each trouble has happened.
-const deckSize = 20
+const deckSize = 14
 
 // makePlan deals so many deeds from one deck after the other, each in an order of its
 // own. The first deck holds every trouble, so that a short run leaves none out; of the
@@ -78,25 +78,25 @@ func makePlan(seed uint64, kills int) []deed {
 	var plan []deed
 	for n := 0; len(plan) < kills; n++ {
 		deck := []trouble{vaultBack, vaultFarBack, vaultSealed, vaultRestart, vaultPaused, vaultReadOnly, daemonPaused, daemonStopped,
-			second, secondInPause, diskFull, diskFull, portalFault, portalFault, portalFault, portalFault, portalFault, portalFault, quiet, quiet}
+			second, secondInPause, diskFull, portalFault, portalFault, portalFault}
 		for i, what := range deck {
 			light := []trouble{portalFault, quiet}[rng.IntN(2)]
 			switch {
-			case n == 0 || what == vaultFarBack && n%4 == 0 || what == vaultBack && n%2 == 0 || what == portalFault:
+			case n == 0 || what == vaultFarBack && n%6 == 0 || what == vaultBack && n%3 == 0 || what == portalFault:
 			case what == vaultFarBack, what == vaultBack, rng.IntN(2) == 0:
 				deck[i] = light
 			}
 		}
 		rng.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
-		if n == 0 { // there is an older snapshot only late
+		if n == 0 { // only late there is a snapshot of keys that are retired by then
 			at := slices.Index(deck, vaultFarBack)
-			deck[at], deck[deckSize-4] = deck[deckSize-4], deck[at]
+			deck[at], deck[deckSize-1] = deck[deckSize-1], deck[at]
 		}
 		for _, what := range deck {
 			d := makeDeed(rng, what)
-			d.waits = d.waits && n%8 == 0
+			d.waits = d.waits && n%12 == 0
 			if n == 0 {
-				d.age = min(d.age, 20*time.Second)
+				d.age, d.lasts = 15*time.Second, d.lasts/2
 			}
 			plan = append(plan, d)
 		}
@@ -152,7 +152,7 @@ func TestPlan(t *testing.T) {
 	if slices.Equal(a, makePlan(8, 3*deckSize)) {
 		t.Error("two seeds give one plan")
 	}
-	for _, what := range []trouble{quiet, portalFault, vaultSealed, vaultRestart, vaultPaused, vaultReadOnly, vaultBack, vaultFarBack,
+	for _, what := range []trouble{portalFault, vaultSealed, vaultRestart, vaultPaused, vaultReadOnly, vaultBack, vaultFarBack,
 		daemonPaused, daemonStopped, second, secondInPause, diskFull} {
 		if !slices.ContainsFunc(a[:deckSize], func(d deed) bool { return d.what == what }) {
 			t.Errorf("the first %d deeds leave out: %s", deckSize, what)
