@@ -91,6 +91,7 @@ func (s *Site) funcs() template.FuncMap {
 		"credential": func(name any) string {
 			return "credential?" + url.Values{"name": {fmt.Sprint(name)}}.Encode()
 		},
+		"ticks":     ticks,
 		"count":     count,
 		"thousands": thousands,
 		"plain":     plain,

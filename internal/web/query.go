@@ -12,7 +12,7 @@ import (
 )
 
 // The sizes of one page of the table, the first is the usual one.
-func sizes() []int { return []int{100, 25, 500, 2000} }
+func sizes() []int { return []int{100, 25, 500, 1000} }
 
 // query is what a reader asked for with GET parameters. What cannot be understood is
 // left out, so that an old or mistyped address still shows something.

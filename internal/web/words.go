@@ -65,6 +65,19 @@ func (d dictionary) explain(table, word string, name rotate.Name) (explained, bo
 	return explained{Word: word, Meaning: e[0], Do: template.HTML(do)}, true //nolint:gosec // escaped by inline and above
 }
 
+// ticks sets what a sentence has in back quotes as code, with the credential's name in
+// the place of NAME. Everything is escaped first: the sentence may quote the portal.
+func ticks(text string, name rotate.Name) template.HTML {
+	parts := strings.Split(template.HTMLEscapeString(text), "`")
+	if n := len(parts); n%2 == 0 { // the last one has no partner
+		parts = append(parts[:n-2], parts[n-2]+"`"+parts[n-1])
+	}
+	for i := 1; i < len(parts)-1; i += 2 {
+		parts[i] = `<code>` + strings.ReplaceAll(parts[i], "NAME", template.HTMLEscapeString(string(name))) + `</code>`
+	}
+	return template.HTML(strings.Join(parts, "")) //nolint:gosec // escaped above
+}
+
 // section is a part of a page under one heading.
 type section struct {
 	ID     string // as GitHub makes it, so that links to the file work here too

@@ -76,6 +76,19 @@ func TestRunbookIsWhole(t *testing.T) {
 	}
 }
 
+func TestTicks(t *testing.T) {
+	for text, want := range map[string]string{
+		"do `rotatord adopt NAME <x>` NAME": "do <code>rotatord adopt &lt;n&gt; &lt;x&gt;</code> NAME",
+		"a ` b":                             "a ` b",
+		"<b>`<i>`":                          "&lt;b&gt;<code>&lt;i&gt;</code>",
+		"[a](#b) **c**":                     "[a](#b) **c**",
+	} {
+		if got := ticks(text, "<n>"); string(got) != want {
+			t.Errorf("%q is %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestMarkdown(t *testing.T) {
 	page := "# Head one\n\nA *b* **c** `d <e>` [f](g.md) [h](#i) <script>\nsame paragraph\n\n    code  <x>\n    more\n\nlast\n- l1\n  goes on\n- l2 `x`\n\n```sh\nrm -rf\n\n# not a head\n```\n\n## Two, & three!\n| a | b |\n| - | - |\n"
 	got := readPage(page)

@@ -1,9 +1,7 @@
 package web
 
 import (
-	"net"
 	"net/http"
-	"os"
 	"testing"
 	"time"
 
@@ -26,17 +24,4 @@ func handler(t testing.TB, list func(time.Time) []web.Credential) http.Handler {
 		mux.Handle(pattern, h)
 	}
 	return mux
-}
-
-// TestServe shows the pages to whoever works on them: WEB_SERVE=127.0.0.1:8088.
-func TestServe(t *testing.T) {
-	address := os.Getenv("WEB_SERVE")
-	if address == "" {
-		return
-	}
-	l, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Fatal(http.Serve(l, handler(t, webtest.Fleet)))
 }

@@ -232,6 +232,9 @@ func History(now time.Time) func(context.Context, rotate.Name, int) ([]web.Event
 		effect(100*time.Second, rotate.PhasePublishing, rotate.EffectPublish, func(e *rotate.Event) { write(e, "tile-proxy-file") })
 		add(2*time.Minute, rotate.Event{Kind: rotate.EventPromoted, Phase: rotate.PhaseOverlap, Reason: rotate.ReasonExpiring, RotationID: id, Slot: rotate.Slot2,
 			Fingerprint: fingerprint(rotate.Slot2, 77), Generation: 5})
+		if name != "city-portal" {
+			limit = min(limit, 4)
+		}
 		return out[max(0, len(out)-limit):], nil
 	}
 }
