@@ -105,6 +105,9 @@ func (s *sim) promote(c *state) {
 		}
 		r.Slots[old.Slot].Use = rotate.UsePrevious
 	}
+	if !old.Expires.IsZero() && old.Expires.Before(s.now) {
+		s.tell(c, Event{At: old.Expires, What: Dies, Slot: old.Slot, Reason: rot.Reason, Detail: "its rotation began too late for what one takes"})
+	}
 	s.tell(c, Event{At: s.now, What: Rotates, Slot: k.Slot, Reason: rot.Reason, Left: left(old, s.now)})
 	r.Rotation, c.until = nil, time.Time{}
 	s.calls[dateOf(s.now)] += callsPerRotation
