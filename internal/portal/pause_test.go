@@ -181,7 +181,7 @@ func TestStanding(t *testing.T) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})
-		c := keyClient(t, hang, Limits{AtOnce: 2, BreakerAfter: 2, BreakerDelay: time.Minute})
+		c := keyClient(t, hang, Limits{AtOnce: 2, BreakerAfter: 1, BreakerDelay: time.Minute})
 		var group sync.WaitGroup
 		ask := func(u rotate.Urgency, cause rotate.Cause, after time.Duration) {
 			start := time.Now()
