@@ -184,7 +184,7 @@ func (c *cli) usage(ctx context.Context, args []string, days int) (err error) {
 	for i, r := range reports {
 		rows[i] = usageLine(r)
 	}
-	return c.printTable([]string{"credential", "last full day", "requests", "median", "credits", "month", "budget", "note"}, rows)
+	return c.printTable([]string{"credential", "last full day", "requests", "median", "credits", "credits this month", "budget in credits", "note"}, rows)
 }
 
 // amount for people: at most two decimals, none where it is whole.
@@ -205,9 +205,20 @@ func usageLine(r usageReport) []string {
 	}
 	var budgets []string
 	for _, s := range r.Spent {
-		budgets = append(budgets, fmt.Sprintf("%.0f%% of %s a %s", s.Share*100, amount(s.Budget), s.Period))
+		budgets = append(budgets, fmt.Sprintf("%.0f%% of %s %s", s.Share*100, amount(s.Budget), periodText(s)))
 	}
-	return []string{string(r.Credential), day, requests, median, credits, month, orDash(strings.Join(slices.Compact(budgets), ", ")), orDash(usageNote(r))}
+	return []string{string(r.Credential), day, requests, median, credits, month, orDash(strings.Join(budgets, ", ")), orDash(usageNote(r))}
+}
+
+// periodText of a budget: today, this month, or the day of before that is told late.
+func periodText(s used.Spent) string {
+	switch {
+	case s.Period == used.PeriodMonth:
+		return "this month"
+	case s.From == used.DayOf(time.Now()):
+		return "today"
+	}
+	return "on " + s.From.String()
 }
 
 // usageNote is what a person should know first.
@@ -258,7 +269,7 @@ func (c *cli) printUsageOf(r usageReport) error {
 		lines = append(lines, [2]string{"note", note})
 	}
 	for _, s := range r.Spent {
-		lines = append(lines, [2]string{"budget of the " + string(s.Period), fmt.Sprintf("%s of %s credits (%.0f%%) from %s on", amount(s.Used), amount(s.Budget), s.Share*100, s.From)})
+		lines = append(lines, [2]string{"budget", fmt.Sprintf("%s of %s credits %s (%.0f%%)", amount(s.Used), amount(s.Budget), periodText(s), s.Share*100)})
 	}
 	if r.All.HasMedian {
 		lines = append(lines, [2]string{"median day", amount(r.All.MedianRequests) + " requests, " + amount(r.All.MedianCredits) + " credits"})

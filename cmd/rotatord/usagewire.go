@@ -235,7 +235,7 @@ func (p *process) usageViews(yield func(*metrics.UsageView)) {
 
 func usageView(f used.Finding) metrics.UsageView {
 	v := metrics.UsageView{Credential: f.Credential, Source: string(f.Source), Missing: string(f.Missing), Page: f.Page, Until: f.Until,
-		All: usageOf(f.All), TodayRequests: f.Today.Requests, TodayCredits: f.Today.Credits, Spike: f.Spike, Silent: f.Silent}
+		All: usageOf(f.All), HasToday: f.HasToday, TodayRequests: f.Today.Requests, TodayCredits: f.Today.Credits, Spike: f.Spike, Silent: f.Silent}
 	if f.HasDay {
 		v.Day = f.LastFull.Start()
 	}

@@ -17,8 +17,9 @@ type UsageView struct {
 	Day        time.Time // start of the last full day; zero if there is none
 	All        UsageOf
 	Services   []UsageOf
-	// TodayRequests and TodayCredits are of the running day; shown if there are figures.
+	// TodayRequests and TodayCredits are of the running day; only where HasToday.
 	TodayRequests, TodayCredits float64
+	HasToday                    bool
 	Budgets                     []UsageBudget
 	Spike, Silent               bool
 	CutOff                      string // stage; "" is none
@@ -76,10 +77,10 @@ type usageFamily struct {
 	rows func(e *encoder, v *UsageView)
 }
 
-// known shows a row where there are figures.
-func known(name, help string, value func(*UsageView) float64) usageFamily {
+// ofToday shows a row where anything is known of the running day.
+func ofToday(name, help string, value func(*UsageView) float64) usageFamily {
 	return usageFamily{family{name, help, []string{"credential"}}, func(e *encoder, v *UsageView) {
-		if v.Source != "" {
+		if v.HasToday {
 			e.row(value(v), string(v.Credential))
 		}
 	}}
@@ -159,8 +160,8 @@ func usageFamilies() []usageFamily {
 		ofMedian("rotatord_usage_median_requests", "Median requests of the full days in the 28 days before the last full one; absent with fewer than seven.", func(o *UsageOf) float64 { return o.MedianRequests }),
 		ofMonth("rotatord_usage_month_credits", "Credits used in the running UTC month so far.", func(o *UsageOf) float64 { return o.MonthCredits }),
 		ofMonth("rotatord_usage_month_requests", "Requests in the running UTC month so far.", func(o *UsageOf) float64 { return o.MonthRequests }),
-		known("rotatord_usage_today_credits", "Credits used on the running UTC day so far, as far as the portal told.", func(v *UsageView) float64 { return v.TodayCredits }),
-		known("rotatord_usage_today_requests", "Requests on the running UTC day so far, as far as the portal told.", func(v *UsageView) float64 { return v.TodayRequests }),
+		ofToday("rotatord_usage_today_credits", "Credits used on the running UTC day so far, as far as the portal told; absent if it told nothing.", func(v *UsageView) float64 { return v.TodayCredits }),
+		ofToday("rotatord_usage_today_requests", "Requests on the running UTC day so far, as far as the portal told; absent if it told nothing.", func(v *UsageView) float64 { return v.TodayRequests }),
 	}
 }
 

@@ -130,11 +130,13 @@ type Finding struct {
 	HasDay   bool `json:"has_day"`
 	All      Of   `json:"all"`
 	Services []Of `json:"services,omitempty"` // used within HistoryDays or this month, by name
-	Today    Of   `json:"today"`              // so far: Requests and Credits alone
-	Spike    bool `json:"spike"`              // of all or of one service, against its own history
-	Silent   bool `json:"silent"`             // a busy key was not used
-	// Spent has a row for each budget: of the present day and month, and of the last full
-	// day where that took more than today did, since the portal tells of it late.
+	Today    Of   `json:"today"`              // so far: Requests and Credits alone; only where HasToday
+	HasToday bool `json:"has_today"`
+	Spike    bool `json:"spike"`  // of all or of one service, against its own history
+	Silent   bool `json:"silent"` // a busy key was not used
+	// Spent has a row for each budget: of the present month, of today where anything is
+	// known of it, and of the last full day where that took more, since the portal tells
+	// of days late.
 	Spent  []Spent   `json:"budgets,omitempty"`
 	Until  time.Time `json:"data_until,omitzero"` // figures reach so far
 	Source Source    `json:"source,omitempty"`    // of the newest figure
@@ -170,6 +172,7 @@ func Evaluate(now time.Time, in Input) Finding {
 		f.Services = append(f.Services, l.judge(s, f.LastFull, f.HasDay))
 	}
 	f.Today.Requests, f.Today.Credits = l.sum("", l.today, l.today)
+	f.HasToday = len(l.days[l.today]) > 0
 	f.Spike = f.All.Spike || slices.ContainsFunc(f.Services, func(o Of) bool { return o.Spike })
 	f.Silent = f.HasDay && l.silent(f.LastFull)
 	f.Spent = l.spent(in.Budget, f)
@@ -314,8 +317,12 @@ func (l *ledger) silent(day Day) bool {
 func (l *ledger) spent(b Budget, f Finding) []Spent {
 	var out []Spent
 	if b.PerDay > 0 {
-		out = append(out, l.spentIn(PeriodDay, l.today, b.PerDay, b.WarnAt))
-		if late := l.spentIn(PeriodDay, f.LastFull, b.PerDay, b.WarnAt); f.HasDay && f.LastFull < l.today && late.Share > out[0].Share {
+		now := l.spentIn(PeriodDay, l.today, b.PerDay, b.WarnAt)
+		if f.HasToday {
+			out = append(out, now)
+		}
+		late := l.spentIn(PeriodDay, f.LastFull, b.PerDay, b.WarnAt)
+		if f.HasDay && f.LastFull < l.today && (!f.HasToday || late.Share > now.Share) {
 			out = append(out, late)
 		}
 	}

@@ -174,14 +174,15 @@ func TestBudgets(t *testing.T) {
 		b    Budget
 		want []Spent
 	}{
-		"no budget":             {rows: []Row{now}},
-		"half a day's":          {[]Row{now}, b, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0.5), spent(PeriodMonth, month, next, 100, 5, 0)}},
-		"the month before":      {append(days(month-1, "geocode", 5000), now), Budget{PerMonth: 100}, []Spent{spent(PeriodMonth, month, next, 100, 5, 0)}},
-		"yesterday took more":   {append(days(today-1, "geocode", 80), now), b, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0.5), spent(PeriodDay, today-1, today, 10, 8, 0.8), spent(PeriodMonth, month, next, 100, 13, 0)}},
-		"yesterday took less":   {append(days(today-1, "geocode", 40), now), Budget{PerDay: 10}, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0)}},
-		"all of it":             {append(days(today-1, "geocode", 950), now), Budget{PerMonth: 100, WarnAt: b.WarnAt}, []Spent{spent(PeriodMonth, month, next, 100, 100, 1)}},
-		"more than all of it":   {append(days(today-1, "geocode", 9950), now), Budget{PerMonth: 100, WarnAt: b.WarnAt}, []Spent{spent(PeriodMonth, month, next, 100, 1000, 1)}},
-		"a level beyond it all": {append(days(today-1, "geocode", 1450), now), Budget{PerMonth: 100, WarnAt: []float64{1, 1.5}}, []Spent{spent(PeriodMonth, month, next, 100, 150, 1.5)}},
+		"no budget":                 {rows: []Row{now}},
+		"half a day's":              {[]Row{now}, b, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0.5), spent(PeriodMonth, month, next, 100, 5, 0)}},
+		"the month before":          {append(days(month-1, "geocode", 5000), now), Budget{PerMonth: 100}, []Spent{spent(PeriodMonth, month, next, 100, 5, 0)}},
+		"yesterday took more":       {append(days(today-1, "geocode", 80), now), b, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0.5), spent(PeriodDay, today-1, today, 10, 8, 0.8), spent(PeriodMonth, month, next, 100, 13, 0)}},
+		"nothing is known of today": {days(today-1, "geocode", 40), Budget{PerDay: 10}, []Spent{spent(PeriodDay, today-1, today, 10, 4, 0)}},
+		"yesterday took less":       {append(days(today-1, "geocode", 40), now), Budget{PerDay: 10}, []Spent{spent(PeriodDay, today, today+1, 10, 5, 0)}},
+		"all of it":                 {append(days(today-1, "geocode", 950), now), Budget{PerMonth: 100, WarnAt: b.WarnAt}, []Spent{spent(PeriodMonth, month, next, 100, 100, 1)}},
+		"more than all of it":       {append(days(today-1, "geocode", 9950), now), Budget{PerMonth: 100, WarnAt: b.WarnAt}, []Spent{spent(PeriodMonth, month, next, 100, 1000, 1)}},
+		"a level beyond it all":     {append(days(today-1, "geocode", 1450), now), Budget{PerMonth: 100, WarnAt: []float64{1, 1.5}}, []Spent{spent(PeriodMonth, month, next, 100, 150, 1.5)}},
 	} {
 		if diff := cmp.Diff(c.want, evaluate(c.rows, c.b).Spent); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
