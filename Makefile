@@ -54,11 +54,11 @@ demo:
 crash-sweep:
 	ROTATORD_SWEEP=full go test -count=1 -timeout 40m -v ./internal/crashsweep | grep -vE '^ *(=== |--- PASS)'
 
-## torture: the built daemon under SIGKILL, a real Vault and faults, KILLS times (1000)
+## torture: the built daemon under SIGKILL, a real Vault and faults, KILLS times (1000); SEED repeats a run
 .PHONY: torture
 KILLS ?= 1000
 torture: vault
-	ROTATORD_TEST_ALL=1 ROTATORD_KILLS=$(KILLS) go test -count=1 -timeout 90m -v -run TestTorture ./test/torture
+	ROTATORD_TEST_ALL=1 ROTATORD_KILLS=$(KILLS) ROTATORD_SEED=$(SEED) go test -count=1 -timeout 90m -v -run TestTorture ./test/torture
 
 ## mutants: a bug planted for each rule of the protocol, and which test notices
 .PHONY: mutants
