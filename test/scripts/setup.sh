@@ -8,6 +8,7 @@ wanted=(
   gcc:gcc                      # go test -race
   git:git
   promtool:prometheus
+  amtool:prometheus-alertmanager
   systemd-analyze:systemd
   buildah:buildah
   debootstrap:debootstrap
