@@ -50,9 +50,9 @@ func WriteICS(w io.Writer, name string, made time.Time, entries []Entry) error {
 
 func utc(t time.Time) string { return t.UTC().Format("20060102T150405Z") }
 
-var escaper = strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`, "\r", "")
-
-func escape(s string) string { return escaper.Replace(s) }
+func escape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, ";", `\;`, ",", `\,`, "\r\n", `\n`, "\n", `\n`, "\r", "").Replace(s)
+}
 
 // fold writes a line in pieces of at most 75 octets, never inside a character.
 func fold(b *bytes.Buffer, s string) {

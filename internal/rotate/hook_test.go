@@ -307,7 +307,7 @@ func TestPeersNeverHoldWhatIsCritical(t *testing.T) {
 		b := Block{Reason: ReasonFleetStop, Text: "stopped"}
 		g.cred.Peers = &fakePeers{may: b, begin: b}
 		res := g.untilPhase(PhaseClaiming)
-		if left := res.Record.Live.Expires.Sub(time.Now()); left > 3*day || left < 3*day-2*time.Hour {
+		if left := time.Until(res.Record.Live.Expires); left > 3*day || left < 3*day-2*time.Hour {
 			t.Errorf("started %s before the end", left)
 		}
 	})
