@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
 	"rotatord/internal/rotate"
+	used "rotatord/internal/usage"
 	"rotatord/internal/web"
 )
 
@@ -24,7 +26,7 @@ func (p *process) serveStatusPage(o *metrics.ServerOptions) error {
 		return nil
 	}
 	shown := statusPage{process: p, starts: &startMemo{known: map[rotate.Name]startEntry{}}}
-	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Daemon: shown.daemon,
+	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Usage: shown.use, Daemon: shown.daemon,
 		Protocol: docs.Protocol, Runbook: docs.Runbook, RunbookURL: string(p.app.cfg.Alerts.RunbookURL), Log: p.app.log})
 	if err != nil {
 		return err
@@ -105,6 +107,70 @@ func (s statusPage) history(ctx context.Context, name rotate.Name, limit int) ([
 		out[i] = web.Event{Seq: e.Seq, Event: e.Event}
 	}
 	return out, nil
+}
+
+// usedDays is how many days of usage the page tells of.
+const usedDays = 14
+
+// use of a credential's key, as it was read or imported last.
+func (s statusPage) use(ctx context.Context, name rotate.Name) (web.Usage, error) {
+	u := web.Usage{Note: used.MissingUnread.Sentence()}
+	if desk := s.usage.Load(); desk != nil {
+		for _, f := range desk.runner.Findings() {
+			if f.Credential == name {
+				u = usageFacts(f)
+			}
+		}
+	}
+	rows, err := usageStore{s.app.db}.Rows(ctx, name, used.DayOf(time.Now())-usedDays)
+	if err != nil {
+		return u, err
+	}
+	for _, r := range slices.Backward(rows) {
+		u.Rows = append(u.Rows, web.UsageRow{Day: r.Day.Start(), Service: r.Service, Requests: r.Requests, Credits: r.Credits})
+	}
+	return u, nil
+}
+
+// usageFacts of a credential, in sentences.
+func usageFacts(f used.Finding) web.Usage {
+	u := web.Usage{Note: f.Missing.Sentence()}
+	if f.Page != "" {
+		u.Link = web.Link{Text: "Usage at Esri", URL: f.Page}
+	}
+	fact := func(format string, args ...any) { u.Facts = append(u.Facts, fmt.Sprintf(format, args...)) }
+	if f.HasDay {
+		usual := ""
+		if f.All.HasMedian {
+			usual = fmt.Sprintf("; usual are %.0f requests, %.2f credits", f.All.MedianRequests, f.All.MedianCredits)
+		}
+		fact("Last full day, %s: %.0f requests, %.2f credits%s.", f.LastFull, f.All.Requests, f.All.Credits, usual)
+		fact("This month so far: %.0f requests, %.2f credits.", f.All.MonthRequests, f.All.MonthCredits)
+	}
+	if f.HasToday {
+		fact("Today so far: %.0f requests, %.2f credits.", f.Today.Requests, f.Today.Credits)
+	}
+	for _, s := range f.Spent {
+		text := fmt.Sprintf("Budget for the %s from %s: %.2f of %.2f credits (%.0f %%).", s.Period, s.From, s.Used, s.Budget, 100*s.Share)
+		if s.Level > 0 {
+			u.Wants = append(u.Wants, text)
+			continue
+		}
+		u.Facts = append(u.Facts, text)
+	}
+	if f.Spike {
+		u.Wants = append(u.Wants, "It is used far more than usual.")
+	}
+	if f.Silent {
+		u.Wants = append(u.Wants, "A busy key is not used any more.")
+	}
+	switch c := f.CutOff; {
+	case c.InForce():
+		u.Wants = append(u.Wants, "Its budget is spent, and rotatord cuts it off: "+string(c.Stage)+".")
+	case c != nil && c.Why != "":
+		u.Wants = append(u.Wants, "Its budget is spent, and it is not cut off: "+c.Why+".")
+	}
+	return u
 }
 
 // daemon says how the process does; people read it while something is wrong with it.

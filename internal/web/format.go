@@ -3,6 +3,7 @@ package web
 import (
 	"fmt"
 	"html/template"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -100,6 +101,7 @@ func (s *Site) funcs() template.FuncMap {
 		"clock":     func(t time.Time) string { return t.UTC().Format("15:04") },
 		"took":      func(d time.Duration) string { return d.Round(time.Millisecond).String() },
 		"heading":   func(t time.Time) string { return t.UTC().Format("Monday, 2 January 2006") },
+		"whole":     func(f float64) string { return thousands(int(math.Round(f))) },
 		"fixed":     func(f float64) string { return strconv.FormatFloat(f, 'f', 2, 64) },
 	}
 }

@@ -56,16 +56,18 @@ type Event struct {
 
 // Usage is what a credential's key was used for.
 type Usage struct {
-	Rows []UsageRow
-	Note string // why there are no rows, or what they leave out
-	Link Link   // the portal's own page; zero: none
+	Rows  []UsageRow // the newest day first
+	Facts []string   // sentences: totals, budgets
+	Wants []string   // sentences that want a person: a spike, a budget that is spent
+	Note  string     // why there are no rows, or what they leave out
+	Link  Link       // the portal's own page; zero: none
 }
 
 // UsageRow is one service on one UTC day.
 type UsageRow struct {
 	Day      time.Time
 	Service  string
-	Requests int64
+	Requests float64
 	Credits  float64
 }
 

@@ -245,9 +245,10 @@ func Usage(now time.Time) func(context.Context, rotate.Name) (web.Usage, error) 
 		if name != "city-portal" {
 			return web.Usage{Note: "The portal has no usage by API.", Link: web.Link{Text: "Usage at Esri", URL: "https://location.arcgis.com/usage/credentials/"}}, nil
 		}
-		u := web.Usage{}
+		u := web.Usage{Facts: []string{"Last full day, 2026-11-21: 182,340 requests, 12.50 credits.", "Budget for the month: 150.00 of 200.00 credits (75 %)."},
+			Wants: []string{"The month's budget is over its warning level of 70 %."}}
 		for i := range 7 {
-			u.Rows = append(u.Rows, web.UsageRow{Day: now.Truncate(day).Add(-time.Duration(i+1) * day), Service: "basemap tiles", Requests: int64(182340 - 911*i), Credits: 12.5 - float64(i)/3})
+			u.Rows = append(u.Rows, web.UsageRow{Day: now.Truncate(day).Add(-time.Duration(i+1) * day), Service: "basemap tiles", Requests: float64(182340 - 911*i), Credits: 12.5 - float64(i)/3})
 		}
 		return u, nil
 	}
