@@ -17,7 +17,7 @@ import (
 // The daemon's state and its key files lie on a file system of their own that is
 // small enough to be filled to the last byte.
 const (
-	diskSize = 128 << 20
+	diskSize = 256 << 20
 	// nsEnv is set for the run inside of its own mount namespace.
 	nsEnv = "ROTATORD_TORTURE_NS"
 )
