@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
@@ -224,6 +226,65 @@ func TestUsageImport(t *testing.T) {
 		t.Errorf("exit %d, %s", r.code, r.err)
 	}
 	p.terminate(t)
+}
+
+// TestUsageSaysWhyThereIsNone: each product is read or has its reason, and Esri's own page.
+func TestUsageSaysWhyThereIsNone(t *testing.T) {
+	const text = `portals:
+  online: {url: https://acme.maps.arcgis.com, product: online, identity: {username: a, password: 'file:/x'}}
+  quiet: {url: https://other.maps.arcgis.com/, product: online, usage: never, identity: {username: a, password: 'file:/x'}}
+  platform: {url: https://www.arcgis.com, product: location-platform, identity: {username: a, password: 'file:/x'}}
+  enterprise: {url: https://gis.acme.example/portal, product: enterprise, identity: {username: a, password: 'file:/x'}}
+defaults: {mode: watch, budget: {per_month: 100, warn_at: [90%]}}
+credentials:
+  - {name: read, portal: online, item: 0123456789abcdef0123456789abcdef, budget: {per_day: 5}}
+  - {name: "off", portal: online, usage: never, item: 0123456789abcdef0123456789abcde0}
+  - {name: quiet, portal: quiet, item: 0123456789abcdef0123456789abcde1}
+  - {name: platform, portal: platform, item: 0123456789abcdef0123456789abcde2}
+  - {name: enterprise, portal: enterprise, item: 0123456789abcdef0123456789abcde3}
+`
+	cfg, err := config.Parse("c.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	targets := usageTargets(cfg, nil)
+	for name, want := range map[rotate.Name]struct {
+		missing used.Missing
+		page    string
+	}{
+		"read":       {"", "https://acme.maps.arcgis.com/home/item.html?id=0123456789abcdef0123456789abcdef#usage"},
+		"off":        {used.MissingOff, "https://acme.maps.arcgis.com/home/item.html?id=0123456789abcdef0123456789abcde0#usage"},
+		"quiet":      {used.MissingOff, "https://other.maps.arcgis.com/home/item.html?id=0123456789abcdef0123456789abcde1#usage"},
+		"platform":   {used.MissingLocationPlatform, "https://location.arcgis.com/usage/credentials/0123456789abcdef0123456789abcde2/"},
+		"enterprise": {used.MissingEnterprise, "https://gis.acme.example/portal/home/item.html?id=0123456789abcdef0123456789abcde3#usage"},
+	} {
+		got := usageTarget(targets, name)
+		if got == nil || got.Missing != want.missing || got.Page != want.page || got.Budget.PerMonth != 100 || got.Budget.WarnAt[0] != 0.9 || got.Budget.CutOff {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	if b := targets[0].Budget; b.PerDay != 5 {
+		t.Errorf("read has the budget %+v", b)
+	}
+}
+
+// What comes over the socket is not trusted to be what ParseFile made.
+func TestUsageImportIsChecked(t *testing.T) {
+	targets := []used.Target{{Name: "app"}}
+	now := time.Now()
+	for name, uses := range map[string]map[rotate.Name][]used.Use{
+		"below zero":   {"app": {{At: now, Requests: -1}}},
+		"not a number": {"app": {{At: now, Credits: math.NaN()}}},
+		"infinite":     {"app": {{At: now, Credits: math.Inf(1)}}},
+		"long ago":     {"app": {{At: now.AddDate(-3, 0, 0)}}},
+		"to come":      {"app": {{At: now.AddDate(0, 0, 9)}}},
+		"of nobody":    {"ap": {{At: now}}},
+	} {
+		// A store that does nothing: nothing may come so far.
+		if err := importUsage(t.Context(), nil, targets, uses); err == nil {
+			t.Errorf("%s was taken", name)
+		}
+	}
 }
 
 func TestBudgetHasOneSeries(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 // UsagePoint is what one credential used of one service in the bucket that begins at At.
 type UsagePoint struct {
 	At       time.Time
-	Service  string // the portal's stype, or etype where it gave none; "" if it gave neither
+	Service  string // the portal's stype, or etype where it gave none; "" if it gave no usable name
 	Requests float64
 	Credits  float64
 }
@@ -105,6 +105,19 @@ type wireSeries struct {
 	Credits pairs `json:"credits"`
 }
 
+// service that the series is of. It becomes a label: what could be a token that the
+// portal repeats is no name.
+func (s wireSeries) service() string {
+	name := string(s.SType)
+	if name == "" {
+		name = string(s.EType)
+	}
+	if tokenLike.MatchString(name) {
+		return ""
+	}
+	return name
+}
+
 // points of the window, in no order. Credits add up over all kinds of use; requests are
 // those of services alone, as the other kinds count the same work a second time.
 func (s wireSeries) points(from, until time.Time) []UsagePoint {
@@ -112,10 +125,7 @@ func (s wireSeries) points(from, until time.Time) []UsagePoint {
 	at := func(ms int64) *UsagePoint {
 		p := byTime[ms]
 		if p == nil {
-			p = &UsagePoint{At: time.UnixMilli(ms).UTC(), Service: string(s.SType)}
-			if p.Service == "" {
-				p.Service = string(s.EType)
-			}
+			p = &UsagePoint{At: time.UnixMilli(ms).UTC(), Service: s.service()}
 			byTime[ms] = p
 		}
 		return p
@@ -144,9 +154,7 @@ type pairs map[int64]float64
 func (p *pairs) UnmarshalJSON(raw []byte) error {
 	*p = pairs{}
 	var rows []json.RawMessage
-	if json.Unmarshal(raw, &rows) != nil {
-		return nil
-	}
+	_ = json.Unmarshal(raw, &rows) // anything but an array has no pairs
 	for _, row := range rows {
 		var pair []text
 		if json.Unmarshal(row, &pair) != nil || len(pair) != 2 {

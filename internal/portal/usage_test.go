@@ -99,6 +99,18 @@ func TestUsageLeavesTheWindowOut(t *testing.T) {
 	}
 }
 
+// A portal that repeats a secret as a service's name gets no label made of it.
+func TestUsageServiceIsNoSecret(t *testing.T) {
+	from := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	for stype, want := range map[string]string{"geocode": "geocode", testKey(rotate.Slot1): "", testApp.ClientSecret.Reveal(): ""} {
+		body := fmt.Sprintf(`{"data":[{"appId":"a","stype":%q,"num":[["%d","3"]]}]}`, stype, from.UnixMilli())
+		points, err := keyClient(t, canned{status: 200, body: body}, Limits{}).Usage(t.Context(), "a", from, from.AddDate(0, 0, 1))
+		if err != nil || len(points) != 1 || points[0].Service != want {
+			t.Errorf("got %+v, %v, want service %q", points, err, want)
+		}
+	}
+}
+
 func TestUsageRefused(t *testing.T) {
 	e, cred, day := driven(t, nil)
 	creator := Identity{Password: &PasswordIdentity{Username: portaltest.CreatorUser, Password: fixed(portaltest.StandardPassword)}}

@@ -107,21 +107,21 @@ func sortedRows(rows map[place]Row) []Row {
 }
 
 const (
-	// OtherService stands for what has no name that fits a label.
+	// OtherService stands for what has no usable name.
 	OtherService  = "other"
 	maxServiceLen = 40
 )
 
-// ServiceName is the name of a service in lower case, "other" for one that is empty, too
-// long or holds anything but letters, digits, dot, dash and underscore: it comes from
-// outside and becomes a label.
+// ServiceName is the name of a service in lower case, with one dash for whatever else than
+// letters, digits, dots, dashes and underscores; "other" for one that is empty or too
+// long. It comes from outside and becomes a label.
 func ServiceName(s string) string {
-	s = strings.ToLower(strings.TrimSpace(s))
 	odd := func(r rune) bool {
-		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '-' && r != '_'
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '.' && r != '_'
 	}
-	if s == "" || len(s) > maxServiceLen || strings.ContainsFunc(s, odd) {
+	name := strings.Join(strings.FieldsFunc(strings.ToLower(s), odd), "-")
+	if name == "" || len(name) > maxServiceLen {
 		return OtherService
 	}
-	return s
+	return name
 }

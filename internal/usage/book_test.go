@@ -130,7 +130,7 @@ func lastWord(readings []Reading, r Row) (sum float64) {
 
 func TestServiceName(t *testing.T) {
 	for in, want := range map[string]string{"geocode": "geocode", " GeoCode ": "geocode", "nasimpleroute": "nasimpleroute", "a.b-c_9": "a.b-c_9",
-		"": OtherService, "two words": OtherService, `x"y`: OtherService, "ünicode": OtherService, fmt.Sprintf("%041d", 0): OtherService} {
+		"": OtherService, "Basemap Styles (session)": "basemap-styles-session", `x"y`: "x-y", "ünicode": "nicode", "日本": OtherService, "--": OtherService, fmt.Sprintf("%041d", 0): OtherService} {
 		if got := ServiceName(in); got != want {
 			t.Errorf("%q becomes %q, want %q", in, got, want)
 		}

@@ -8,8 +8,6 @@ import (
 // Day is a UTC day, counted from 1970-01-01.
 type Day int
 
-const dayLength = 24 * time.Hour
-
 // DayOf a time.
 func DayOf(t time.Time) Day {
 	s := t.Unix()
