@@ -38,6 +38,10 @@ func (c *cli) runDaemon(ctx context.Context) (err error) {
 	c.serving = true
 	people := &lateObserver{}
 	a, err := c.openApp(ctx, "run", people)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		c.say("stopped before it had started") // by a signal: a stop like any other, and no failure of the unit
+		return nil
+	}
 	if err != nil {
 		return err
 	}
