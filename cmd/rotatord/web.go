@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -35,9 +36,7 @@ func (p *process) serveStatusPage(o *metrics.ServerOptions) error {
 		o.More = map[string]http.Handler{}
 	}
 	o.Root = site.Root()
-	for pattern, h := range site.Handlers() {
-		o.More[pattern] = h
-	}
+	maps.Copy(o.More, site.Handlers())
 	return nil
 }
 

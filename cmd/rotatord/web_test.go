@@ -279,3 +279,53 @@ func TestStatusPageSwitchedOff(t *testing.T) {
 		t.Errorf("/metrics answers %d", code)
 	}
 }
+
+// closedUntil is a calendar that opens at one time, and counts how often it is asked.
+type closedUntil struct {
+	opens time.Time
+	asked int
+}
+
+func (c *closedUntil) Closed(now time.Time) (rotate.Reason, time.Time) {
+	c.asked++
+	if now.Before(c.opens) {
+		return rotate.ReasonWindow, c.opens
+	}
+	return "", time.Time{}
+}
+
+// TestStartIsMovedIntoTheWindow and remembered, until the key or the calendar is another.
+func TestStartIsMovedIntoTheWindow(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	due := now.Add(10 * day)
+	cal := &closedUntil{opens: due.Add(2 * day)}
+	v := &daemon.View{Managed: daemon.Managed{Credential: &rotate.Credential{Name: "maps", Policy: rotate.Policy{Calendar: cal, CriticalBefore: 3 * day}}}}
+	v.Record.Live.Expires = due.Add(30 * day)
+	m := &startMemo{known: map[rotate.Name]startEntry{}}
+	for range 3 {
+		if got := m.of(v, due, now); !got.Equal(cal.opens) {
+			t.Errorf("it starts %s, want %s", got, cal.opens)
+		}
+	}
+	if cal.asked != 1 {
+		t.Errorf("the calendar was asked %d times", cal.asked)
+	}
+	if got := m.of(v, due.Add(day), now); !got.Equal(cal.opens) || cal.asked != 2 {
+		t.Errorf("another key: %s after %d questions", got, cal.asked)
+	}
+	if got := m.of(v, due.Add(5*day), now); !got.Equal(due.Add(5 * day)) {
+		t.Errorf("an open calendar moves it to %s", got)
+	}
+	other := &closedUntil{opens: due.Add(100 * day)}
+	v.Policy.Calendar = other
+	if got, want := m.of(v, due.Add(5*day), now), v.Record.Live.Expires.Add(-3*day); !got.Equal(want) {
+		t.Errorf("critical_before: %s, want %s", got, want)
+	}
+	if got := m.of(v, now.Add(-day), now); !got.Equal(v.Record.Live.Expires.Add(-3 * day)) {
+		t.Errorf("an overdue one starts %s", got)
+	}
+	if got := m.of(v, time.Time{}, now); !got.IsZero() {
+		t.Errorf("nothing makes it due, and it starts %s", got)
+	}
+}

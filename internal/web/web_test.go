@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -88,9 +89,7 @@ func wantHeaders(t *testing.T, path string, got http.Header, more map[string]str
 	t.Helper()
 	want := map[string]string{"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
 		"Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}
-	for k, v := range more {
-		want[k] = v
-	}
+	maps.Copy(want, more)
 	for k, v := range want {
 		if got.Get(k) != v {
 			t.Errorf("%s: %s is %q, want %q", path, k, got.Get(k), v)
