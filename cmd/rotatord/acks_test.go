@@ -255,3 +255,46 @@ func (w *quietWorld) checkPrograms(t *testing.T) {
 		}
 	}
 }
+
+// A reload teaches the listener new consumers and forgets old ones; its address wants a restart, and the reload says so.
+func TestReloadChangesWhoMayAcknowledge(t *testing.T) {
+	t.Parallel()
+	w := newQuietWorld(t)
+	p := w.start(t)
+	w.await(t, "the first key is published", func(ctx context.Context) bool { return p.status(ctx).Live.Generation == 1 })
+	const mobile, body = "mobile-ack-token-0123456789abcdef", `{"credential":"app","generation":1}`
+	says := func(token string, want int) {
+		t.Helper()
+		if status, answer := w.post(t, token, body); status != want {
+			t.Errorf("answer %d %s, want %d", status, answer, want)
+		}
+	}
+	says(shopAckToken, http.StatusOK)
+	says(mobile, http.StatusUnauthorized)
+	if err := os.WriteFile(filepath.Join(w.dir, "mobile-token"), []byte(mobile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.withConfig(t, "consumers: {shop: {token: 'file:"+w.dir+"/shop-token'}}", "consumers: {mobile: {token: 'file:"+w.dir+"/mobile-token'}}")
+	res, err := p.client.Reload(t.Context())
+	if err != nil || len(res.NeedRestart) > 0 {
+		t.Fatalf("reload = %+v, %v", res, err)
+	}
+	says(shopAckToken, http.StatusUnauthorized)
+	says(mobile, http.StatusOK)
+
+	if err := os.WriteFile(filepath.Join(w.dir, "mobile-token"), []byte("short"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.client.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "consumer mobile: its token has fewer than 20 characters") {
+		t.Errorf("reload with a short token = %v, want it refused", err)
+	}
+	if err := os.WriteFile(filepath.Join(w.dir, "mobile-token"), []byte(mobile), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.withConfig(t, "listen: "+w.ack, "listen: 127.0.0.1:0")
+	if res, err := p.client.Reload(t.Context()); err != nil || strings.Join(res.NeedRestart, " ") != "acks.listen" {
+		t.Errorf("reload to another address = %+v, %v", res, err)
+	}
+	p.terminate(t)
+	w.checkNoSecrets(t, shopAckToken, mobile)
+}
