@@ -236,7 +236,10 @@ func (k *checker) listen() {
 	if h.Off || h.Listen == "" || k.anyBroken("http.listen") {
 		return
 	}
-	host, ok := k.hostPort("http.listen", "write HOST:PORT, as in 127.0.0.1:9805", h.Listen)
+	host, ok := "", true // whatever a socket unit opens
+	if h.Listen != "systemd" {
+		host, ok = k.hostPort("http.listen", "write HOST:PORT, as in 127.0.0.1:9805, or systemd", h.Listen)
+	}
 	if !ok {
 		return
 	}

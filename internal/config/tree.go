@@ -157,7 +157,7 @@ type Schedules struct {
 
 // HTTP is the listener for machines and browsers.
 type HTTP struct {
-	Listen        string `yaml:"listen,omitempty" jsonschema:"default=127.0.0.1:9805" doc:"Address of /metrics, /healthz, /readyz and the status page."`
+	Listen        string `yaml:"listen,omitempty" jsonschema:"default=127.0.0.1:9805" doc:"Address of /metrics, /healthz, /readyz and the status page; systemd takes the socket of a socket unit, and wants web_config_file or allow_open."`
 	WebConfigFile Path   `yaml:"web_config_file,omitempty" doc:"Prometheus exporter-toolkit file with TLS and basic auth."`
 	StatusPage    bool   `yaml:"status_page" jsonschema:"default=true" doc:"The status page at /, and status.json. Off: a page of links."`
 	AllowOpen     bool   `yaml:"allow_open,omitempty" doc:"Listen beyond this machine without web_config_file, for a network that you trust."`

@@ -11,12 +11,14 @@ import (
 	"slices"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/prometheus/exporter-toolkit/web"
 )
 
 // ServerOptions of NewServer.
 type ServerOptions struct {
-	Listen string // host:port
+	// Listen is host:port, or ListenSystemd for the socket that systemd hands over.
+	Listen string
 	// WebConfigFile switches on TLS and basic auth, in the exporter-toolkit's format.
 	// It covers every path. Empty: neither.
 	WebConfigFile string
@@ -62,7 +64,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", o.Listen) // at once, or not
+	l, err := listen(o.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen for HTTP: %w", err)
 	}
@@ -70,6 +72,29 @@ func NewServer(o ServerOptions) (*Server, error) {
 		Handler: mux, ReadHeaderTimeout: readTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
 	}}, nil
+}
+
+// ListenSystemd instead of an address takes the socket of a systemd socket unit, which
+// can be a unix socket, a port below 1024, or open before the daemon is (sd_listen_fds(3)).
+const ListenSystemd = "systemd"
+
+func listen(address string) (net.Listener, error) {
+	if address != ListenSystemd {
+		return new(net.ListenConfig).Listen(context.Background(), "tcp", address) // at once, or not
+	}
+	all, err := activation.Listeners()
+	if err != nil {
+		return nil, fmt.Errorf("take the socket from systemd: %w", err)
+	}
+	all = slices.DeleteFunc(all, func(l net.Listener) bool { return l == nil }) // a datagram socket
+	if len(all) != 1 {
+		err := fmt.Errorf("systemd handed %d sockets over, want one: start rotatord by a socket unit with one ListenStream", len(all))
+		for _, l := range all {
+			err = errors.Join(err, l.Close())
+		}
+		return nil, err
+	}
+	return all[0], nil
 }
 
 func newMux(o ServerOptions) (*http.ServeMux, error) {

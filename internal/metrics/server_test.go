@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -136,6 +137,52 @@ func TestMoreHandlers(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), pattern) {
 			t.Errorf("pattern %q gave %v", pattern, err)
 		}
+	}
+}
+
+// TestSystemdSocket hands a socket over as systemd does: as the third file of a new
+// process, which it names in the environment.
+func TestSystemdSocket(t *testing.T) {
+	if os.Getenv("LISTEN_FDS") != "" { // we are that process
+		s, err := NewServer(ServerOptions{Listen: ListenSystemd, Metrics: http.NotFoundHandler()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		run(t, s)
+		_, _ = io.Copy(io.Discard, os.Stdin) // until the other one has seen enough
+		return
+	}
+	if _, err := NewServer(ServerOptions{Listen: ListenSystemd, Metrics: http.NotFoundHandler()}); err == nil || !strings.Contains(err.Error(), "socket unit") {
+		t.Errorf("without a socket from systemd: %v", err)
+	}
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := l.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + l.Addr().String() + "/healthz"
+	if err := l.Close(); err != nil { // the copy in file stays open
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", `LISTEN_PID=$$ exec "$0" -test.run '^TestSystemdSocket$'`, os.Args[0])
+	cmd.Env = append(os.Environ(), "LISTEN_FDS=1")
+	cmd.ExtraFiles = []*os.File{file}
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	// The socket is open already: this waits in its queue until the process serves it.
+	if code, body := get(t, http.DefaultClient, request(t, "GET", url)); code != 200 {
+		t.Errorf("GET /healthz = %d %q", code, body)
+	}
+	if err := errors.Join(stdin.Close(), cmd.Wait(), file.Close()); err != nil {
+		t.Errorf("the process with the socket: %v", err)
 	}
 }
 
