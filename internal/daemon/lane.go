@@ -20,9 +20,11 @@ type entry struct {
 	home    *entryHeap // where it is queued; nil while it is not
 	index   int        // in home
 	running bool
-	look    bool   // a light survey disagrees: the next advance makes a deep survey
-	gone    bool   // a reload removed it
-	after   *entry // of the same name and another identity, which a worker may still have
+	began   time.Time // when running
+	slow    bool      // running, and for so long that it does not count against its lane
+	look    bool      // a light survey disagrees: the next advance makes a deep survey
+	gone    bool      // a reload removed it
+	after   *entry    // of the same name and another identity, which a worker may still have
 	orders  []*order
 	holding bool // as the worker last reported: a minted key is in no sink
 
@@ -53,7 +55,7 @@ func (e *entry) rankAt(now time.Time) rotate.Urgency {
 // lane is one portal's queue.
 type lane struct {
 	limit   int
-	running int
+	crew    crew
 	waiting entryHeap // not yet due, by time
 	ready   entryHeap // due, by urgency
 }
@@ -103,6 +105,7 @@ func (l *lane) wake(e *entry, now time.Time) {
 
 // settle moves what has become due to the ready ones.
 func (l *lane) settle(now time.Time) {
+	l.crew.settle(l.limit, now)
 	for l.waiting.Len() > 0 && !l.waiting.list[0].at.After(now) {
 		e := heap.Pop(&l.waiting).(*entry)
 		l.add(e, now)
@@ -117,7 +120,7 @@ func (l *lane) take(may func(*entry) bool) *entry {
 			heap.Push(&l.ready, e)
 		}
 	}()
-	for l.running < l.limit && l.ready.Len() > 0 {
+	for len(l.crew.busy) < l.limit && l.ready.Len() > 0 {
 		e := heap.Pop(&l.ready).(*entry)
 		if e.gone {
 			continue

@@ -71,7 +71,7 @@ func (l *loop) adopt(gen *generation, records map[rotate.Name]rotate.Record, now
 	for _, p := range gen.fleet.Portals {
 		ln := newLane(p.Workers)
 		if old := l.lanes[p.ID]; old != nil {
-			ln.running = old.running
+			ln.crew = old.crew
 		}
 		lanes[p.ID] = ln
 	}
@@ -192,6 +192,9 @@ func (l *loop) nap(now time.Time) time.Duration {
 	for _, ln := range l.lanes {
 		if ln.waiting.Len() > 0 && ln.waiting.list[0].at.Before(next) {
 			next = ln.waiting.list[0].at
+		}
+		if at, ok := ln.crew.next(ln.limit); ok && ln.ready.Len() > 0 && at.Before(next) {
+			next = at
 		}
 	}
 	return max(next.Sub(now), 0)

@@ -31,7 +31,7 @@ type orderReply struct {
 // start gives an entry to a worker for one order or one advance.
 func (l *loop) start(ln *lane, e *entry) {
 	e.running = true
-	ln.running++
+	ln.crew.begin(e, time.Now())
 	l.running++
 	gen := e.fleet
 	gen.users++
@@ -79,7 +79,7 @@ func (l *loop) done(r result) {
 	l.dropped(r.gen)
 	ln := l.lanes[e.m.ID.Portal]
 	if ln != nil {
-		ln.running--
+		ln.crew.end(e)
 	}
 	if e.gone {
 		l.refuseOrders(e, errGone)

@@ -82,13 +82,21 @@ func (w *work) fail(ef Effect, err error) {
 		w.failRevoke(err, now)
 		return
 	}
-	r.Attempts++
+	if !everybodys(err) {
+		r.Attempts++
+	}
 	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
-	r.RetryAt = now.Add(max(backoff(w.c.Name, r.Attempts, p.RetryBase, p.RetryMax), WaitOf(err)))
+	r.RetryAt = now.Add(max(backoff(w.c.Name, max(r.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err)))
 	w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(KindOf(err)), Slot: w.d.Slot, Sink: w.sink, Error: err.Error(), Took: time.Since(w.began)})
 	if k := KindOf(err); p.MaxAttempts > 0 && r.Attempts >= p.MaxAttempts && (k == KindPermanent || k == KindConflict) && !w.s.HoldsKey() {
 		w.quarantine(plural(r.Attempts, "failure") + " in a row, the last one: " + err.Error())
 	}
+}
+
+// everybodys trouble is a portal's that asked for a pause, or is left alone: it says
+// nothing about this credential, and brings it no nearer to its quarantine.
+func everybodys(err error) bool {
+	return KindOf(err) == KindRateLimited || CauseOf(err) == CauseBreakerOpen
 }
 
 // failRevoke climbs the ladder of revocations.
@@ -97,9 +105,11 @@ func (w *work) failRevoke(err error, now time.Time) {
 	if l.Attempts == 0 {
 		l.Since = now
 	}
-	l.Attempts++
+	if !everybodys(err) {
+		l.Attempts++
+	}
 	l.Error, l.Kind = err.Error(), KindOf(err)
-	l.RetryAt = now.Add(max(backoff(w.c.Name, l.Attempts, p.RetryBase, p.RetryMax), WaitOf(err)))
+	l.RetryAt = now.Add(max(backoff(w.c.Name, max(l.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err)))
 	w.wait(earlier(now.Add(p.ProbeEvery), l.RetryAt))
 	w.event(Event{Kind: EventEffect, Effect: EffectRevoke, Result: Result(l.Kind), Slot: w.d.Slot, Error: l.Error, Took: time.Since(w.began)})
 }
