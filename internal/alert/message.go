@@ -32,7 +32,20 @@ type Message struct {
 	// Others are further credentials of which the same is said; the fields above are
 	// then those of none.
 	Others []string
+	// Sections are what a digest is made of; Links lead to the portal's item page, the
+	// dashboard and the status page.
+	Sections []Section `json:",omitempty"`
+	Links    []Link    `json:",omitempty"`
 }
+
+// Section of a digest.
+type Section struct {
+	Title string
+	Lines []string // one fact each, the most urgent first
+}
+
+// Link for people.
+type Link struct{ Text, URL string }
 
 // Fact is one labelled line of a message.
 type Fact struct{ Label, Value string }

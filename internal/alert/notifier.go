@@ -21,6 +21,12 @@ type Notifier interface {
 	Check(ctx context.Context) error
 }
 
+// Refresher is a Notifier whose other side forgets what it is not told again, as
+// Alertmanager does. What is not resolved is told again, quietly, at least so often.
+type Refresher interface {
+	RefreshEvery() time.Duration
+}
+
 // NoticeKind is the closed set of what is told.
 type NoticeKind string
 
@@ -53,8 +59,11 @@ type Notice struct {
 	By      string    // who acknowledged or snoozed
 	Until   time.Time // of a snooze
 	Message Message
-	// Loud asks for attention (a mention, a new message in the thread); a quiet notice
-	// only brings what stands there up to date.
+	// Loud asks for attention (a mention, a new message in the thread): the opening, what
+	// got worse, a repetition, the end of a snooze, and the end of an alert that was told.
+	// A quiet notice only brings what stands there up to date; a way that cannot do that
+	// tells it to nobody and returns Ref. Routine notices are always quiet, and each has
+	// new lines of Story.
 	Loud bool
 	// Story are the lines of its history that this notifier has not told yet, oldest
 	// first: what a thread holds.
