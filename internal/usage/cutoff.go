@@ -110,7 +110,7 @@ func Decide(now time.Time, b Budget, spent []Spent, was *CutOff, k Key) (*CutOff
 	case StageInvalidating:
 		return c.goOn(k, ours, over)
 	case StageDone:
-		if !ours {
+		if k.Hold == nil { // a person's own hold in its place keeps the key away just as well
 			c.Stage = StageLifted
 		}
 	case StageLifted, StageStuck:
@@ -166,6 +166,9 @@ func (c CutOff) goOn(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) {
 	switch {
 	case !ours:
 		c.Stage = StageLifted
+		if k.Hold != nil {
+			c.Why = "held by " + k.Hold.By + ": " + k.Hold.Reason
+		}
 	case len(k.Working) == 0:
 		c.Stage = StageDone
 	case k.Busy:

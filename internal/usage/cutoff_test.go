@@ -58,6 +58,11 @@ func TestCutOffRunsItsCourse(t *testing.T) {
 	if c, cmd = Decide(noon, cutting, monthSpent(102), c, k); c.Stage != StageDone || cmd != nil {
 		t.Errorf("a new key: %+v, order %+v", c, cmd)
 	}
+	// A person's hold takes the place of the budget's: still cut off.
+	k.Hold = &rotate.Hold{By: "ann", Reason: "until the bill is paid"}
+	if c, cmd = Decide(noon, cutting, monthSpent(102), c, k); c.Stage != StageDone || cmd != nil {
+		t.Errorf("held by a person: %+v, order %+v", c, cmd)
+	}
 	// A person resumes: not again in this month, however much more is spent.
 	k.Hold = nil
 	for range 3 {
