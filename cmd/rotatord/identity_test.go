@@ -8,17 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"rotatord/internal/config"
 	"rotatord/internal/daemon"
+	"rotatord/internal/identity"
+	"rotatord/internal/metrics"
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
 	"rotatord/internal/testkit"
@@ -400,4 +406,91 @@ func TestAKeyThatIsOnlyReadIsNotRetired(t *testing.T) {
 		t.Errorf("the key that the daemon signs in with is %s", why)
 	}
 	p.terminate(t)
+}
+
+// Both keys are gone, as after an edit of the credential's privileges: a new one by hand
+// lets the running daemon in again, and adopting it makes everything as before.
+func TestTheWayBackFromALockOut(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	own := ownSeed(em, time.Hour)
+	l := newLair(t, em, nil, server.URL, fmt.Sprintf(ownPortal, "", own.ItemID, em.AddCredential(portaltest.CredentialSeed{Title: "App"}).ItemID))
+	l.must(t, own.Keys[0], "login", "online")
+	p := l.start(t)
+	status := func(ctx context.Context) daemon.Status {
+		all, err := p.client.Status(ctx, "rotatord")
+		if err != nil || len(all) != 1 {
+			return daemon.Status{}
+		}
+		return all[0]
+	}
+	l.await(t, "the own key is adopted", func(ctx context.Context) bool { return status(ctx).Live.Generation == 1 })
+	if err := em.EditAppOutOfBand(own.ItemID, nil, []string{"portal:admin:viewItems", "portal:admin:updateItems"}); err != nil {
+		t.Fatal(err)
+	}
+	l.refused(t, "", "rotatord login PORTAL", "check-config", "--online")
+	fresh, err := em.MintOutOfBand(own.ItemID, 2, time.Now().Add(15*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.must(t, fresh, "login", "online")
+	l.must(t, "", "check-config", "--online")
+	l.must(t, "", "adopt", "rotatord")
+	l.await(t, "the key made by hand is rotated in its turn", func(ctx context.Context) bool {
+		s := status(ctx)
+		return s.Live.Slot == rotate.Slot1 && s.Live.Generation > 1
+	})
+	p.terminate(t)
+	l.must(t, "", "check-config", "--online")
+}
+
+// Who waits for whom: an own key goes after what it is needed for and after what is
+// rotated beside it, and of two own keys the one that rotates the other goes last.
+func TestOwnKeysGoLast(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	id := func(title string) string { return em.AddCredential(portaltest.CredentialSeed{Title: title}).ItemID }
+	l := newLair(t, em, nil, server.URL, fmt.Sprintf(`portals:
+  online: {url: '%%URL%%', product: online, identity: {own_key: online-key}}
+  helped: {url: '%%URL%%', product: online, identity: {own_key: helped-key}}
+  reader: {url: '%%URL%%', product: online, identity: {api_key: 'file:%%DIR%%/x'}}
+sinks:
+  files: {file: {path: '%%DIR%%/keys/{{.Name}}.key'}}
+credentials:
+  - {name: online-key, item: %s}
+  - {name: helped-key, item: %s}
+  - {name: app, item: %s, sinks: [files]}
+  - {name: other, item: %s, sinks: [files], portal: helped}
+  - {name: third, item: %s, sinks: [files], portal: reader}
+`, id("1"), id("2"), id("3"), id("4"), id("5")))
+	cfg, err := config.Load(l.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := newAdapters(cfg, slog.New(slog.DiscardHandler), metrics.New(metrics.Options{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	a.join(nil, noJournal{})
+	got := map[rotate.Name]string{}
+	for _, m := range a.fleet.Credentials {
+		for _, h := range m.Hooks {
+			last, ok := h.(identity.Last)
+			if !ok {
+				t.Fatalf("%s has the hook %T", m.Name, h)
+			}
+			got[m.Name] = fmt.Sprint(slices.Sorted(maps.Keys(last.Others)))
+		}
+		wantGates := map[rotate.Name]int{"online-key": 1, "helped-key": 1, "third": 1}[m.Name]
+		if len(m.Gates) != wantGates {
+			t.Errorf("%s has %d gates, want %d", m.Name, len(m.Gates), wantGates)
+		}
+	}
+	want := map[rotate.Name]string{"online-key": "[app helped-key]", "helped-key": "[app other]"}
+	if !maps.Equal(got, want) {
+		t.Errorf("the own keys wait for %v, want %v", got, want)
+	}
 }

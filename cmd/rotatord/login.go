@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"os/user"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -46,6 +49,23 @@ func (c *cli) loginCmd() *cobra.Command {
 	return cmd
 }
 
+// writableByDaemon refuses to make identity files that the daemon could not replace: it runs as the owner of its
+// state directory.
+func writableByDaemon(cfg *config.Config) error {
+	info, err := os.Stat(string(cfg.State.Dir))
+	if err != nil {
+		return nil // there is none yet: whoever makes it is the daemon's user
+	}
+	if uid, _ := ownerOf(info); uid >= 0 && uid != os.Geteuid() {
+		owner := strconv.Itoa(uid)
+		if u, err := user.LookupId(owner); err == nil {
+			owner = u.Username
+		}
+		return usage("%s belongs to %s, and what is stored there must too; run this as: sudo -u %s rotatord login ...", cfg.State.Dir, owner, owner)
+	}
+	return nil
+}
+
 // parts are what a sign-in by hand needs.
 func (c *cli) parts(cfg *config.Config) (*adapters, error) {
 	log, err := c.logger(cfg)
@@ -66,6 +86,11 @@ func (c *cli) login(ctx context.Context, name, listen string) error {
 	}
 	if p.Identity.OAuth == nil && p.Identity.OwnKey == "" {
 		return usage("portal %s signs in by neither oauth nor own_key; its identity needs no login", name)
+	}
+	if p.IdentityStore.Vault == nil {
+		if err := writableByDaemon(cfg); err != nil {
+			return err
+		}
 	}
 	a, err := c.parts(cfg)
 	if err != nil {
@@ -181,6 +206,9 @@ func (c *cli) loginVault(ctx context.Context) error {
 	}
 	if cfg.Vault == nil || cfg.Vault.Auth.AppRole == nil || cfg.Vault.Auth.AppRole.Rotate == nil {
 		return usage("vault.auth.approle.rotate is not in the config: rotatord does not renew its own secret id")
+	}
+	if err := writableByDaemon(cfg); err != nil {
+		return err
 	}
 	a, err := c.parts(cfg)
 	if err != nil {

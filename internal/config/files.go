@@ -27,6 +27,9 @@ func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 		f.secret(path+".identity.password", p.Identity.Password)
 		f.secret(path+".identity.api_key", p.Identity.APIKey)
 		f.plain(path+".tls.ca_file", p.TLS.CAFile)
+		if p.Identity.OAuth != nil || p.Identity.OwnKey != "" {
+			f.store(path+".identity_store", p.IdentityStore, "rotatord login "+name)
+		}
 	}
 	f.vaultFiles()
 	for _, name := range slices.Sorted(maps.Keys(c.Sinks)) {
@@ -61,6 +64,9 @@ func (f *fileChecker) vaultFiles() {
 	f.secretFile("vault.auth.token_file", string(v.Auth.TokenFile))
 	if a := v.Auth.AppRole; a != nil {
 		f.secret("vault.auth.approle.secret_id", a.SecretID)
+		if a.Rotate != nil {
+			f.store("vault.auth.approle.rotate", a.Rotate.IdentityStore, "rotatord login --vault")
+		}
 	}
 	if k := v.Auth.Kubernetes; k != nil {
 		f.plain("vault.auth.kubernetes.jwt_file", k.JWTFile) // the kubelet sets its mode
@@ -68,6 +74,17 @@ func (f *fileChecker) vaultFiles() {
 	if ct := v.Auth.Cert; ct != nil {
 		f.plain("vault.auth.cert.cert_file", ct.CertFile)
 		f.secretFile("vault.auth.cert.key_file", string(ct.KeyFile))
+	}
+}
+
+// store warns of an identity store that nobody has filled yet. What cannot be looked at
+// from here, the service's own folder, is not complained of.
+func (f *fileChecker) store(path string, s IdentityStore, cure string) {
+	if s.Vault != nil || s.File == "" {
+		return
+	}
+	if _, err := os.Stat(string(s.File)); errors.Is(err, fs.ErrNotExist) {
+		f.warn(path, cure, string(s.File)+" is not there yet: rotatord cannot sign in")
 	}
 }
 

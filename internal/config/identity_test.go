@@ -1,6 +1,9 @@
 package config
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -45,5 +48,29 @@ func TestIdentityDefaults(t *testing.T) {
 	r := c.Vault.Auth.AppRole.Rotate
 	if r == nil || r.RenewBefore == nil || r.RenewBefore.Share != 0.5 || r.MaxAge.Std() != 90*24*time.Hour || r.IdentityStore.File != "/var/lib/rotatord/vault-secret-id.json" {
 		t.Errorf("the secret id is renewed at %+v", r)
+	}
+}
+
+// A store that nobody has filled is a warning with the command that fills it.
+func TestEmptyStoresAreTold(t *testing.T) {
+	dir := t.TempDir()
+	c := minimal(t, "      username: bot\n      password: file:/etc/rotatord/secrets/main\n", "      own_key: alpha\n",
+		"    token_file: /run/vault/token\n", "    approle: {role_id: r, role: rotatord, rotate: {}}\nstate: {dir: "+dir+"}\n")
+	var cures []string
+	for _, p := range c.CheckFiles() {
+		if p.Warning {
+			cures = append(cures, p.Cure)
+		}
+	}
+	if want := []string{"rotatord login main", "rotatord login --vault"}; !slices.Equal(cures, want) {
+		t.Errorf("the cures are %q, want %q", cures, want)
+	}
+	for _, file := range []string{"identities/main.json", "vault-secret-id.json"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, "identities"), 0o700), os.WriteFile(filepath.Join(dir, file), []byte("{}"), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left := c.CheckFiles(); len(left) > 0 {
+		t.Errorf("with both filled: %v", left)
 	}
 }
