@@ -84,7 +84,7 @@ func TestAHangingPortalDelaysNobodyElse(t *testing.T) {
 			}
 			return rotate.AdvanceResult{Record: r, Step: rotate.StepProbe, Effect: rotate.EffectProbe, Next: time.Now().Add(time.Second), Healthy: true}
 		}
-		d := startDaemon(t, e, Options{Fleet: fleetOf(map[rotate.PortalID]int{"hung": 50, "fine": 5, "also": 1})})
+		d := startDaemon(t, e, Options{Fleet: fleetOf(map[rotate.PortalID]int{"hung": 50, "fine": 5, "also": 1}), StopTimeout: 3 * time.Minute})
 		time.Sleep(time.Minute - time.Millisecond)
 		for _, name := range []rotate.Name{"fine-0", "fine-4", "also-0"} {
 			calls := e.called(name)
