@@ -16,6 +16,7 @@ import (
 	"rotatord/internal/daemon"
 	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
+	"rotatord/internal/quiet"
 	"rotatord/internal/rotate"
 	used "rotatord/internal/usage"
 	"rotatord/internal/web"
@@ -27,7 +28,7 @@ func (p *process) serveStatusPage(o *metrics.ServerOptions) error {
 		return nil
 	}
 	shown := statusPage{process: p, starts: &startMemo{known: map[rotate.Name]startEntry{}}}
-	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Usage: shown.use, Daemon: shown.daemon,
+	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Usage: shown.use, Acks: shown.acks, Daemon: shown.daemon,
 		Protocol: docs.Protocol, Runbook: docs.Runbook, RunbookURL: string(p.app.cfg.Alerts.RunbookURL), Log: p.app.log})
 	if err != nil {
 		return err
@@ -104,6 +105,26 @@ func (s statusPage) history(ctx context.Context, name rotate.Name, limit int) ([
 	out := make([]web.Event, len(entries))
 	for i, e := range entries {
 		out[i] = web.Event{Seq: e.Seq, Event: e.Event}
+	}
+	return out, nil
+}
+
+// acks of a credential's consumers, those that a gate waits for first.
+func (s statusPage) acks(ctx context.Context, name rotate.Name) ([]web.Ack, error) {
+	a := s.adapters.Load()
+	views := s.process.daemon.Views()
+	i := slices.IndexFunc(views, func(v daemon.View) bool { return v.Name == name })
+	if a == nil || i < 0 {
+		return nil, nil
+	}
+	list, err := quiet.Standings(ctx, &a.acks, views[i].Record, views[i].Gates)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]web.Ack, len(list))
+	for i, one := range list {
+		out[i] = web.Ack{Consumer: one.Consumer, Expected: one.Expected, State: one.State.Says(), Fingerprint: one.Fingerprint, Generation: one.Generation,
+			At: one.At, By: one.By}
 	}
 	return out, nil
 }

@@ -22,6 +22,8 @@ type credentialModel struct {
 	Steps    []coming
 	Slots    []slotRow
 	Sinks    []sinkRow
+	Acks     []Ack
+	AcksErr  string
 	Usage    *Usage
 	UsageErr string
 	History  []eventRow
@@ -87,6 +89,13 @@ func (s *Site) credential(r *http.Request, now time.Time) (any, error) {
 		m.Slots = append(m.Slots, slotRow{Slot: slot, State: one.Record.Slots[slot], Role: roleOf(&one.Record, slot)})
 	}
 	s.fillHistory(r, &m)
+	if s.o.Acks != nil {
+		acks, err := s.o.Acks(r.Context(), name)
+		if err != nil {
+			m.AcksErr = err.Error()
+		}
+		m.Acks = acks
+	}
 	if s.o.Usage != nil {
 		u, err := s.o.Usage(r.Context(), name)
 		if err != nil {

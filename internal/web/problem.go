@@ -20,6 +20,11 @@ const (
 	problemCritical    problem = "critical"
 	problemQuarantined problem = "quarantined"
 	problemDrift       problem = "drift"
+	problemHeld        problem = "held"
+	problemFleet       problem = "fleet_stopped"
+	problemRevoke      problem = "revoke_failing"
+	problemGate        problem = "still_in_use"
+	problemVeto        problem = "vetoed"
 	problemFailing     problem = "failing"
 	problemOccupied    problem = "occupied"
 	problemWatchDue    problem = "watch_due"
@@ -30,8 +35,8 @@ const (
 )
 
 func problems() []problem {
-	return []problem{problemDead, problemExpired, problemCritical, problemQuarantined, problemDrift, problemFailing, problemOccupied,
-		problemWatchDue, problemUnadopted, problemOther}
+	return []problem{problemDead, problemExpired, problemCritical, problemFleet, problemQuarantined, problemDrift, problemFailing, problemVeto,
+		problemOccupied, problemHeld, problemRevoke, problemGate, problemWatchDue, problemUnadopted, problemOther}
 }
 
 // problemOf a credential that wants a person. The words are the status's; this is
@@ -49,6 +54,16 @@ func problemOf(c *Credential, now time.Time) problem {
 		return problemDrift
 	case !r.Live.Expires.IsZero() && r.Live.Expires.Sub(now) < c.CriticalBefore:
 		return problemCritical
+	case c.Hold != nil && !c.DueAt.IsZero() && !now.Before(c.DueAt) && !r.Phase.InCutOver():
+		return problemHeld
+	case r.Blocked == rotate.ReasonFleetStop:
+		return problemFleet
+	case r.Revoke.Attempts > 0:
+		return problemRevoke
+	case r.Blocked == rotate.ReasonGate:
+		return problemGate
+	case r.Blocked == rotate.ReasonVeto:
+		return problemVeto
 	case c.Mode == rotate.ModeWatch && r.Due != "":
 		return problemWatchDue
 	case c.Mode == rotate.ModeRotate && r.AdoptedAt.IsZero():
@@ -74,6 +89,16 @@ func (p problem) Label() string {
 		return "quarantined"
 	case problemDrift:
 		return "journal, sinks and portal disagree"
+	case problemHeld:
+		return "held although due"
+	case problemFleet:
+		return "the fleet is stopped"
+	case problemRevoke:
+		return "the old key cannot be revoked"
+	case problemGate:
+		return "the old key is still in use after its overlap"
+	case problemVeto:
+		return "a hook says no"
 	case problemFailing:
 		return "rotation fails"
 	case problemOccupied:
@@ -101,7 +126,13 @@ func (p problem) section() string {
 		return "RotatordQuarantined"
 	case problemDrift:
 		return "RotatordDrift"
-	case problemFailing:
+	case problemHeld:
+		return "RotatordHeldLong"
+	case problemFleet:
+		return "RotatordFleetStopped"
+	case problemRevoke, problemGate:
+		return "RotatordOldKeyNotRetired"
+	case problemFailing, problemVeto:
 		return "RotatordRotationFailing"
 	case problemOccupied:
 		return "RotatordSlotOccupied"

@@ -134,6 +134,14 @@ func TestEveryAttentionHasItsKind(t *testing.T) {
 		{problemUnadopted, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.AdoptedAt = time.Time{} }},
 		{problemOccupied, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Blocked = rotate.ReasonOccupied }},
 		{problemFailing, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Attempts = 3 }},
+		{problemHeld, stateAttention, func(m *daemon.Managed, r *rotate.Record) {
+			m.Policy.MaxAge, r.Hold = time.Hour, &rotate.Hold{Reason: "audit"}
+		}},
+		{"", stateHeld, func(_ *daemon.Managed, r *rotate.Record) { r.Hold = &rotate.Hold{Reason: "audit"} }},
+		{problemFleet, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Blocked = rotate.ReasonFleetStop }},
+		{problemRevoke, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Revoke.Attempts = 3 }},
+		{problemGate, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Blocked = rotate.ReasonGate }},
+		{problemVeto, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.Blocked = rotate.ReasonVeto }},
 		{problemFailing, stateAttention, func(_ *daemon.Managed, r *rotate.Record) { r.LastKind, r.Attempts = rotate.KindAuth, 1 }},
 		{"", stateFine, func(_ *daemon.Managed, r *rotate.Record) { r.Attempts = 1 }},
 		{"", stateRotating, func(_ *daemon.Managed, r *rotate.Record) { r.Phase = rotate.PhaseProving }},
@@ -145,7 +153,7 @@ func TestEveryAttentionHasItsKind(t *testing.T) {
 		c.Record.Epoch = 1
 		tt.change(&m, &c.Record)
 		st := daemon.View{Managed: m, Record: c.Record}.Status(at())
-		c.Mode, c.Attention, c.Cure = st.Mode, st.Attention, st.Cure
+		c.Mode, c.Attention, c.Cure, c.Hold, c.DueAt = st.Mode, st.Attention, st.Cure, st.Hold, st.DueAt
 		got := rowOf(&c, at())
 		if got.Kind != tt.want || got.State != tt.state {
 			t.Errorf("%q is %q, %q; want %q, %q", st.Attention, got.Kind, got.State, tt.want, tt.state)

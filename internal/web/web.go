@@ -30,6 +30,8 @@ type Options struct {
 	History func(ctx context.Context, name rotate.Name, limit int) ([]Event, error)
 	// Usage of a credential; nil: it is not read.
 	Usage func(ctx context.Context, name rotate.Name) (Usage, error)
+	// Acks tells which consumer runs which key; nil: nobody is asked.
+	Acks func(ctx context.Context, name rotate.Name) ([]Ack, error)
 	// Daemon says how the process itself does; nil: nothing is said.
 	Daemon func() Daemon
 
@@ -52,6 +54,17 @@ type Daemon struct {
 type Event struct {
 	Seq int64
 	rotate.Event
+}
+
+// Ack is what one consumer last said about the key that it runs.
+type Ack struct {
+	Consumer    string
+	Expected    bool   // a gate waits for it
+	State       string // in words
+	Fingerprint rotate.Fingerprint
+	Generation  int64
+	At          time.Time
+	By          string // who said so
 }
 
 // Usage is what a credential's key was used for.

@@ -190,8 +190,11 @@ func TestHostileTextStaysText(t *testing.T) {
 		o.History = func(context.Context, rotate.Name, int) ([]web.Event, error) {
 			return []web.Event{{Seq: 1, Event: rotate.Event{Kind: hostile, Actor: hostile, Detail: hostile, Error: hostile, Sink: hostile, Fingerprint: hostile, RotationID: hostile}}}, nil
 		}
+		o.Acks = func(context.Context, rotate.Name) ([]web.Ack, error) {
+			return []web.Ack{{Consumer: hostile, State: hostile, By: hostile, Fingerprint: hostile}}, errors.New(hostile)
+		}
 		o.Usage = func(context.Context, rotate.Name) (web.Usage, error) {
-			return web.Usage{Note: hostile, Link: web.Link{Text: hostile, URL: "javascript:alert(5)"}, Rows: []web.UsageRow{{Service: hostile}}}, nil
+			return web.Usage{Facts: []string{hostile}, Wants: []string{hostile}, Note: hostile, Link: web.Link{Text: hostile, URL: "javascript:alert(5)"}, Rows: []web.UsageRow{{Service: hostile}}}, nil
 		}
 	})
 	all := []string{"/", "/timeline?span=all", "/calendar"}

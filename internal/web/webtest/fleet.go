@@ -254,6 +254,17 @@ func Usage(now time.Time) func(context.Context, rotate.Name) (web.Usage, error) 
 	}
 }
 
+// Acks of a gate that waits for two consumers.
+func Acks(now time.Time) func(context.Context, rotate.Name) ([]web.Ack, error) {
+	return func(_ context.Context, name rotate.Name) ([]web.Ack, error) {
+		if name != "city-portal" {
+			return nil, nil
+		}
+		return []web.Ack{{Consumer: "city portal", Expected: true, State: "the live key", Fingerprint: fingerprint(rotate.Slot2, 77), Generation: 5, At: now.Add(-4 * day), By: "city portal"},
+			{Consumer: "park signs", Expected: true, State: "nothing that it told of"}}, nil
+	}
+}
+
 // Options to show a fleet with.
 func Options(list func(now time.Time) []web.Credential, now time.Time) web.Options {
 	return web.Options{Snapshot: list, Status: func(now time.Time) any {
@@ -262,7 +273,7 @@ func Options(list func(now time.Time) []web.Credential, now time.Time) web.Optio
 			names = append(names, c.Name)
 		}
 		return names
-	}, History: History(now), Usage: Usage(now),
+	}, History: History(now), Usage: Usage(now), Acks: Acks(now),
 		Daemon: func() web.Daemon {
 			return web.Daemon{Version: "v1.4.0", Instance: "01K9ZQ4D6WX2", Started: now.Add(-12 * day)}
 		}}
