@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -98,21 +97,34 @@ func writeLine(w io.Writer, v any) error {
 
 // during is the condition on events that a filter's times make.
 func (f Filter) during() (string, []any) {
-	where, args := "name = ?", []any(nil)
+	where, args := "", []any(nil)
 	if !f.Since.IsZero() {
-		where, args = where+" AND at >= ?", append(args, f.Since.UnixNano())
+		where, args = where+" AND e.at >= ?", append(args, f.Since.UnixNano())
 	}
 	if !f.Until.IsZero() {
-		where, args = where+" AND at < ?", append(args, f.Until.UnixNano())
+		where, args = where+" AND e.at < ?", append(args, f.Until.UnixNano())
 	}
 	return where, args
 }
 
+// credentialsQuery asks for one exportCredential each.
+func (f Filter) credentialsQuery(name rotate.Name) (string, []any) {
+	during, args := f.during()
+	return "SELECT name, seq, head, (SELECT count(*) FROM events e WHERE e.name = records.name" + during + ") FROM records WHERE ? IN ('', name) ORDER BY name",
+		append(args, string(name))
+}
+
+// eventsQuery asks for a credential's events, each with the hash before it, which may be
+// that of an event left out.
+func (f Filter) eventsQuery(name rotate.Name) (string, []any) {
+	during, args := f.during()
+	return "SELECT e.seq, e.body, e.hash, (SELECT p.hash FROM events p WHERE p.name = e.name AND p.seq = e.seq - 1) FROM events e WHERE e.name = ?" +
+		during + " ORDER BY e.seq", append([]any{string(name)}, args...)
+}
+
 func exportCredentials(ctx context.Context, tx *sql.Tx, name rotate.Name, f Filter) (out []exportCredential, err error) {
-	where, args := f.during()
-	where = strings.Replace(where, "name = ?", "events.name = records.name", 1)
-	query := "SELECT name, seq, head, (SELECT count(*) FROM events WHERE " + where + ") FROM records WHERE ? IN ('', name) ORDER BY name"
-	rows, err := tx.QueryContext(ctx, query, append(args, string(name))...)
+	query, args := f.credentialsQuery(name)
+	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -130,10 +142,8 @@ func exportCredentials(ctx context.Context, tx *sql.Tx, name rotate.Name, f Filt
 }
 
 func exportEvents(ctx context.Context, tx *sql.Tx, w io.Writer, name rotate.Name, f Filter) (err error) {
-	where, args := f.during()
-	// The hash before the first of them is another event's, or none's.
-	query := "SELECT seq, body, hash, (SELECT p.hash FROM events p WHERE p.name = events.name AND p.seq = events.seq - 1) FROM events WHERE " + where + " ORDER BY seq"
-	rows, err := tx.QueryContext(ctx, query, append([]any{string(name)}, args...)...)
+	query, args := f.eventsQuery(name)
+	rows, err := tx.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func commandsOfThePage(t *testing.T) (commands []string) {
 			continue
 		}
 		var words []string
-		for _, word := range strings.Fields(strings.Trim(rest, "`\n")) {
+		for word := range strings.FieldsSeq(strings.Trim(rest, "`\n")) {
 			if word != strings.ToLower(word) || strings.ContainsAny(word, "[|-") && !strings.Contains(word, "-") {
 				break
 			}
