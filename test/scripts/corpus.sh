@@ -8,7 +8,7 @@ cache=$(go env GOCACHE)/fuzz/$(go list -m)
   [[ -d $cache/$dir/$target ]] || continue
   to=$dir/testdata/fuzz/$target
   mkdir -p "$to"
-  find "$cache/$dir/$target" -type f -size -4k -printf '%s %p\n' | sort -n | head -n "$keep" | while read -r _ file; do
+  find "$cache/$dir/$target" -type f -size -4k -printf '%s %p\n' | sort -n | sed -n "1,${keep}p" | while read -r _ file; do
     cp "$file" "$to/"
   done
   echo "$dir $target: $(find "$to" -type f | wc -l)"
