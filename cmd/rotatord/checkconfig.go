@@ -118,6 +118,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 	for _, name := range slices.Sorted(maps.Keys(a.portals)) {
 		out = append(out, a.checkPortal(ctx, name)...)
 		out = append(out, a.checkOwnKey(ctx, name)...)
+		out = append(out, a.checkUsage(ctx, name)...)
 	}
 	return append(out, a.checkSinks(ctx)...), nil
 }

@@ -268,6 +268,35 @@ credentials:
 	}
 }
 
+// TestUsageIsTriedOnline: a right that is missing is named before anybody relies on a budget.
+func TestUsageIsTriedOnline(t *testing.T) {
+	t.Parallel()
+	em, server := newEmulator()
+	t.Cleanup(server.Close)
+	item := em.AddCredential(portaltest.CredentialSeed{Title: "App", Owner: portaltest.CreatorUser}).ItemID
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "password"), []byte(portaltest.StandardPassword), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for user, want := range map[string]int{portaltest.CreatorUser: 1, portaltest.AdminUser: 0} {
+		file := filepath.Join(dir, user+".yaml")
+		text := fmt.Sprintf(`portals: {online: {url: %q, product: online, identity: {username: %s, password: 'file:%s/password'}}}
+defaults: {portal: online, mode: watch}
+credentials: [{name: app, item: %s}]
+`, server.URL, user, dir, item)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r := runCLI(t, "--config", file, "check-config", "--online", "--json")
+		if got := strings.Count(r.out, "What its credentials use cannot be read"); r.code != exitOK || got != want {
+			t.Errorf("%s: exit %d, said %d times, want %d\n%s%s", user, r.code, got, want, r.out, r.err)
+		}
+		if want > 0 && !strings.Contains(r.out, "portal:admin:createReports") {
+			t.Errorf("%s: the right is not named:\n%s", user, r.out)
+		}
+	}
+}
+
 // What comes over the socket is not trusted to be what ParseFile made.
 func TestUsageImportIsChecked(t *testing.T) {
 	targets := []used.Target{{Name: "app"}}
