@@ -70,10 +70,14 @@ func (r *refreshSignIn) secret(ctx context.Context) (rotate.Secret, error) {
 		}
 	} else {
 		g, err := r.Store.Load(ctx)
-		if err != nil {
+		switch {
+		case err == nil:
+			r.grant = g
+		case r.grant.Current.Token.IsZero():
 			return rotate.Secret{}, fmt.Errorf("load refresh token: %w", err)
+		default: // a store that is away does not lock us out
+			r.c.opts.Log.LogAttrs(ctx, slog.LevelWarn, "refresh token cannot be read, the last one is used", slog.Any("err", err))
 		}
-		r.grant = g
 	}
 	r.ends.Store(new(r.grant.Current.Expires))
 	if !r.grant.Next.Token.IsZero() {

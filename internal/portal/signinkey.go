@@ -45,17 +45,23 @@ func (a *apiKeySignIn) signIn(_ context.Context, secret rotate.Secret) (grant, e
 type ownKeySignIn struct {
 	OwnKeyIdentity
 	c    *Client
+	last rotate.Secret // as last read: a store that is away does not lock us out
 	ends atomic.Pointer[time.Time]
 }
 
 func (o *ownKeySignIn) secret(ctx context.Context) (rotate.Secret, error) {
 	key, err := o.Key(ctx)
+	if err != nil && !o.last.IsZero() {
+		o.c.opts.Log.LogAttrs(ctx, slog.LevelWarn, "own key cannot be read, the last one is used", slog.Any("err", err))
+		return o.last, nil
+	}
 	if err != nil {
 		return rotate.Secret{}, fmt.Errorf("read own key: %w", err)
 	}
 	if key.IsZero() {
 		return rotate.Secret{}, errors.New("the identity store holds no key; put one in with: rotatord login PORTAL")
 	}
+	o.last = key
 	return key, nil
 }
 

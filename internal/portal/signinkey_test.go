@@ -118,6 +118,30 @@ func TestAnOwnKeyThatIsNoUse(t *testing.T) {
 	}
 }
 
+// A store that is away for hours does not lock a running client out; a new one has nothing to go by.
+func TestAStoreThatIsAwayLocksNobodyOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e, clientID, memory := refreshed(t, nil)
+		cred := ownCredential(e)
+		keys := &ownKeys{keys: []string{cred.Keys[0]}}
+		away := &mortal{store: memory, dieAt: -1}
+		refresh := Identity{Refresh: &RefreshIdentity{ClientID: clientID, Store: away}}
+		byKey, byToken := newTestClient(t, e, Options{Identity: keys.identity()}), newTestClient(t, e, Options{Identity: refresh})
+		for range 3 {
+			for _, c := range []*Client{byKey, byToken} {
+				if err := c.Control(t.Context()); err != nil {
+					t.Errorf("control: %v", err)
+				}
+			}
+			keys.err, away.lost = errors.New("vault is sealed"), errors.New("vault is sealed")
+			time.Sleep(2 * time.Hour) // fake time
+		}
+		for _, id := range []Identity{keys.identity(), refresh} {
+			wantKind(t, newTestClient(t, e, Options{Identity: id}).Control(t.Context()), auth, "")
+		}
+	})
+}
+
 // A portal that cannot be asked says nothing about a key: no earlier one is tried.
 func TestAnUnreachablePortalIsNoRefusal(t *testing.T) {
 	store := &ownKeys{keys: []string{testKey(rotate.Slot1), testKey(rotate.Slot2)}}
@@ -194,6 +218,7 @@ type mortal struct {
 	dieAt     int
 	after     bool
 	dead      bool
+	lost      error // of each Load
 }
 
 func (m *mortal) around(effect func() error) error {
@@ -222,7 +247,12 @@ func (m *mortal) RoundTrip(r *http.Request) (res *http.Response, err error) {
 	return res, nil
 }
 
-func (m *mortal) Load(ctx context.Context) (RefreshGrant, error) { return m.store.Load(ctx) }
+func (m *mortal) Load(ctx context.Context) (RefreshGrant, error) {
+	if m.lost != nil {
+		return RefreshGrant{}, m.lost
+	}
+	return m.store.Load(ctx)
+}
 
 func (m *mortal) Save(ctx context.Context, g RefreshGrant) error {
 	return m.around(func() error { return m.store.Save(ctx, g) })
