@@ -96,7 +96,7 @@ func makePlan(seed uint64, kills int) []deed {
 			d := makeDeed(rng, what)
 			d.waits = d.waits && n%12 == 0
 			if n == 0 {
-				d.age, d.lasts = 15*time.Second, d.lasts/2
+				d.age, d.lasts = 20*time.Second, d.lasts/2
 			}
 			plan = append(plan, d)
 		}

@@ -210,7 +210,7 @@ func (w *world) settle(ctx context.Context) {
 	w.emu.SetHook(nil)
 	text, err := os.ReadFile(w.config)
 	w.must(err)
-	calm := strings.ReplaceAll(string(text), "lifetime: 60s", "lifetime: 10m")
+	calm := strings.ReplaceAll(string(text), "lifetime: 65s", "lifetime: 10m")
 	w.must(os.WriteFile(w.config, []byte(calm), 0o600))
 	w.kill()
 	end := time.Now().Add(2 * time.Minute)
