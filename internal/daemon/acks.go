@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -51,17 +52,18 @@ func (v *Verbs) Ack(ctx context.Context, a quiet.Ack) (quiet.Receipt, error) {
 	if err != nil {
 		return receipt, err
 	}
-	if v.Daemon != nil && len(receipt.Missing) == 0 && receipt.Expected && receipt.Changed {
-		err = v.Daemon.call(ctx, func(l *loop) {
-			if e := l.entries[a.Name]; e != nil {
-				l.lanes[e.m.ID.Portal].wake(e, time.Now())
-			}
-		})
+	if !receipt.Changed {
+		return receipt, nil
 	}
-	if errors.Is(err, errStopped) {
-		err = nil // it is stored, and the next daemon looks by itself
+	// It is stored. The order puts it into the history and has the gates asked at once.
+	cmd := rotate.Command{Kind: rotate.CommandAck, By: a.By, Text: "consumer " + receipt.Consumer + " runs " + receipt.State.Says(), Generation: receipt.Generation}
+	if receipt.Fingerprint != "" {
+		cmd.Fingerprints = []rotate.Fingerprint{receipt.Fingerprint}
 	}
-	return receipt, err
+	if _, err := v.order(ctx, m, cmd); err != nil && !errors.Is(err, errStopped) {
+		return receipt, fmt.Errorf("the acknowledgement counts, and is not in the history: %w", err)
+	}
+	return receipt, nil
 }
 
 // Acks implements Service.

@@ -32,9 +32,10 @@ type loop struct {
 	die     context.CancelFunc
 	retired []*generation
 
-	clock    clockMark
-	nextTick time.Time
-	passes   passes
+	clock        clockMark
+	journalFails bool // and the log has said so
+	nextTick     time.Time
+	passes       passes
 
 	stopping bool
 	drained  chan struct{}        // not nil while draining; closed when nothing is under way

@@ -85,6 +85,7 @@ func (l *loop) done(r result) {
 		l.refuseOrders(e, errGone)
 		return
 	}
+	before := e.record.Epoch
 	if r.record.Name != "" {
 		e.record = r.record
 	}
@@ -92,6 +93,7 @@ func (l *loop) done(r result) {
 		e.at = now
 	} else {
 		l.judge(e, r.advance, now)
+		l.journalWrites(e, r.advance, before)
 	}
 	l.d.shown.update(e)
 	ln.add(e, now)
@@ -108,17 +110,32 @@ func (l *loop) judge(e *entry, a *rotate.AdvanceResult, now time.Time) {
 	case !a.Next.After(now) && a.Step == rotate.StepNone:
 		e.at = now.Add(idlePause)
 	}
-	level := slog.LevelDebug
 	attrs := []slog.Attr{slog.String("credential", string(e.m.Name)), slog.String("phase", string(a.Record.Phase)),
 		slog.String("effect", string(a.Effect)), slog.String("due", string(a.Due)), slog.String("blocked", string(a.Blocked)), slog.Time("next", e.at)}
-	if a.Err != nil && rotate.KindOf(a.Err) == rotate.KindTransient && a.Next.IsZero() {
-		// The journal itself failed: no event tells of it.
-		level = slog.LevelError
-	}
 	if a.Err != nil {
 		attrs = append(attrs, slog.Any("err", a.Err))
 	}
-	l.d.o.Log.LogAttrs(l.effects, level, "advanced", attrs...)
+	l.d.o.Log.LogAttrs(l.effects, slog.LevelDebug, "advanced", attrs...)
+}
+
+// journalWrites says when the journal fails and when it works again. Every other
+// error is told by an event, which is journalled with it and moves the record's epoch;
+// of the journal's own, such as a full disk, nothing else would tell. It is said once:
+// every credential meets it, and the log may be on that disk too.
+func (l *loop) journalWrites(e *entry, a *rotate.AdvanceResult, before int64) {
+	unsaved := a.Err != nil && a.Record.Epoch <= before
+	switch {
+	case unsaved:
+		e.detail = "not journalled: " + a.Err.Error()
+		if !l.journalFails {
+			l.d.o.Log.LogAttrs(l.effects, slog.LevelError, "the journal fails: nothing is started that could not be written down",
+				slog.String("credential", string(e.m.Name)), slog.Any("err", a.Err))
+		}
+		l.journalFails = true
+	case l.journalFails && a.Record.Epoch > before:
+		l.journalFails = false
+		l.d.o.Log.LogAttrs(l.effects, slog.LevelInfo, "the journal works again")
+	}
 }
 
 // refuseOrders of an entry that is not looked after any more.

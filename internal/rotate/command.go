@@ -21,6 +21,7 @@ const (
 	CommandAdopt       CommandKind = "adopt"
 	CommandConfirm     CommandKind = "confirm" // after a rebuild: what the sink says is right
 	CommandCancel      CommandKind = "cancel"  // drops a request that was not begun
+	CommandAck         CommandKind = "ack"     // a consumer runs a key: for the history, and so that the gates are asked
 )
 
 // Command is one order. Apply checks it against the record; what it asks for is
@@ -29,6 +30,7 @@ type Command struct {
 	Kind         CommandKind   `json:"kind"`
 	Fingerprints []Fingerprint `json:"fingerprints,omitempty"` // compromised; nil is all
 	Slot         Slot          `json:"slot,omitempty"`         // regenerate, invalidate; adopt: take this slot
+	Generation   int64         `json:"generation,omitempty"`   // ack
 	OutageOK     bool          `json:"outage_ok,omitempty"`
 	Until        time.Time     `json:"until,omitzero"` // hold
 	Text         string        `json:"text,omitempty"` // why
@@ -77,6 +79,14 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "its journal was not rebuilt", Cure: "nothing needs confirming"}
 		}
 		r.RebuiltAt = time.Time{}
+	case CommandAck:
+		ev.Kind, ev.Generation, ev.Detail = EventAcknowledged, cmd.Generation, cmd.Text
+		if len(cmd.Fingerprints) > 0 {
+			ev.Fingerprint = cmd.Fingerprints[0]
+		}
+		if r.Blocked != ReasonGate {
+			return r, ev, nil // nobody waits for it now
+		}
 	case CommandCancel:
 		if r.Request == nil {
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "nothing was asked for"}
@@ -136,7 +146,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 		if len(cmd.Fingerprints) == 0 {
 			return refuse("no key is in use here", "")
 		}
-	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel:
+	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck:
 	}
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now

@@ -48,13 +48,14 @@ const (
 	EventRefused      EventKind = "request_refused"
 	EventQuarantined  EventKind = "quarantined"
 	EventDatesDiffer  EventKind = "dates_differ"
+	EventAcknowledged EventKind = "acknowledged" // a consumer said which key it runs
 	EventBlocked      EventKind = "blocked" // a due rotation cannot start: Reason
 )
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventBlocked}
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventBlocked}
 }
 
 // Result of an effect: "ok" or the Kind of its error.
