@@ -63,7 +63,7 @@ func newTimesCollector(m *Metrics) *timesCollector {
 		surveyDue: desc("rotatord_survey_due_timestamp_seconds",
 			"When the survey is due that follows the last one without an error, in seconds since 1970; absent without a schedule.", "portal"),
 		listed: desc("rotatord_survey_credentials", "API key credentials that the last survey without an error listed, configured here or not.", "portal"),
-		sink: desc("rotatord_sink_last_success_timestamp_seconds", "When an operation on the sink last succeeded, in seconds since 1970; absent before the first.", "sink"),
+		sink:   desc("rotatord_sink_last_success_timestamp_seconds", "When an operation on the sink last succeeded, in seconds since 1970; absent before the first.", "sink"),
 	}
 }
 

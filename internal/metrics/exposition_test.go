@@ -264,4 +264,3 @@ func TestULIDTime(t *testing.T) {
 		}
 	}
 }
-

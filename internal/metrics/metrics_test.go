@@ -29,7 +29,7 @@ func day(n int) time.Time { return time.Date(2026, 3, n, 23, 59, 59, 0, time.UTC
 // nobody knows what is served, and one that was never looked at.
 func views() []CredentialView {
 	overlap := rotate.Record{Name: "maps", Phase: rotate.PhaseOverlap, AdoptedAt: day(1), RetireAt: day(9), PromotedAt: day(2), SurveyedAt: day(3),
-		Blocked: rotate.ReasonOverlap,
+		Blocked:  rotate.ReasonOverlap,
 		Live:     rotate.KeyFacts{Slot: rotate.Slot2, Expires: day(30), LatestExpiry: day(31)},
 		Previous: rotate.KeyFacts{Slot: rotate.Slot1, Expires: day(12)},
 	}
