@@ -118,8 +118,10 @@ func (p problem) Label() string {
 // section of docs/runbook.md: the Prometheus alert that says the same.
 func (p problem) section() string {
 	switch p {
-	case problemDead, problemExpired:
+	case problemDead:
 		return "RotatordKeyDead"
+	case problemExpired:
+		return "RotatordKeyExpired"
 	case problemCritical:
 		return "RotatordKeyExpiresUnrotated"
 	case problemQuarantined:
