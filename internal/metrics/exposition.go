@@ -125,10 +125,10 @@ func (e *encoder) textRow(value float64, labels []string) {
 
 // number as expfmt writes it.
 func (e *encoder) number(b []byte, v float64) []byte {
-	switch {
-	case v == 0:
+	switch v {
+	case 0:
 		b = append(b, '0')
-	case v == 1:
+	case 1:
 		b = append(b, '1')
 	default:
 		start := len(b)
