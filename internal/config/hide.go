@@ -16,6 +16,9 @@ var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-
 // secretKeys finds, in text that is no valid YAML, keys whose value may be secret.
 var secretKeys = regexp.MustCompile(`(?i)(pas\w*|\w*secret\w*|\w*token\w*|api_?key|webhook|url)["']?\s*:[ \t]*`)
 
+// anyKey is a line that begins another key, or an element of a list of them.
+var anyKey = regexp.MustCompile(`^(- )?["']?[A-Za-z0-9_.-]{1,64}["']?\s*:(\s|$)`)
+
 // hiddenFrom maps a line to the column from which it must not be shown.
 func (d *document) hiddenFrom() map[int]int {
 	if d.root == nil {
@@ -75,16 +78,18 @@ func hideFrom(hidden map[int]int, line, col int) {
 // unclosed quote everything.
 func (d *document) hiddenByText() map[int]int {
 	hidden := map[int]int{}
-	deeper, open := -1, false // indentation of the last secret key; inside an unclosed quote
+	// The indentation of the last secret key; inside an unclosed quote; below a key whose
+	// value is still to come, where somebody who forgot to indent wrote the secret.
+	deeper, open, awaited := -1, false, false
 	for i, line := range d.lines {
 		n := i + 1
 		text := strings.TrimLeft(line, " \t")
 		indent := len(line) - len(text)
-		if open || (deeper >= 0 && (text == "" || indent > deeper)) {
+		if open || (deeper >= 0 && (text == "" || indent > deeper)) || (awaited && !anyKey.MatchString(text)) {
 			hidden[n] = 1
 			continue
 		}
-		deeper = -1
+		deeper, awaited = -1, false
 		loc := secretKeys.FindStringIndex(line)
 		if loc == nil {
 			continue
@@ -92,9 +97,7 @@ func (d *document) hiddenByText() map[int]int {
 		hidden[n] = len([]rune(line[:loc[1]])) + 1
 		deeper = indent
 		rest := strings.TrimSpace(line[loc[1]:])
-		if rest == "" {
-			hideFrom(hidden, n+1, 1)
-		}
+		awaited = rest == "" || rest[0] == '|' || rest[0] == '>'
 		for _, q := range []string{`"`, `'`} {
 			open = open || strings.Count(rest, q)%2 == 1
 		}

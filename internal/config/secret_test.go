@@ -214,3 +214,26 @@ func TestMaskedRoundTrip(t *testing.T) {
 		t.Errorf("masked config differs: %+v", Diff(c, back))
 	}
 }
+
+// TestASecretThatBreaksTheFileIsNotShown: what somebody forgot to indent makes the
+// file no YAML, and the excerpt around the error must not hold it.
+func TestASecretThatBreaksTheFileIsNotShown(t *testing.T) {
+	for name, src := range map[string]string{
+		"block, not indented":        "portals:\n  x:\n    password: |\n    S3cr3tHorseBattery\n    url: [\n",
+		"block, outdented":           "portals:\n  x:\n    password: >-\n  S3cr3tHorseBattery staple\n    url: [\n",
+		"next line, not indented":    "vault:\n  token:\n  S3cr3tHorseBattery\n\n  S3cr3tHorseBattery\n",
+		"in a list, and a bad quote": "alerts:\n  slack:\n  - webhook: \"S3cr3tHorseBattery\n    x\n  - y: 'S3cr3tHorseBattery\n",
+	} {
+		_, err := Parse("f.yaml", []byte(src))
+		ps, ok := errors.AsType[Problems](err)
+		if !ok {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		for _, p := range ps {
+			if strings.Contains(p.Text(), "S3cr3t") {
+				t.Errorf("%s is shown:\n%s", name, p.Text())
+			}
+		}
+	}
+}
