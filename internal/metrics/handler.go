@@ -49,6 +49,7 @@ const scrapesAtOnce = 4
 // scratch is what a scrape needs and the next one can use again.
 type scratch struct {
 	credentials []credential
+	usage       []UsageView
 	buf         []byte
 }
 
@@ -100,7 +101,7 @@ func (x *exposition) write(w io.Writer, format expfmt.Format) error {
 	}
 	e := encoder{w: w, layout: layoutOf(format), buf: s.buf[:0]}
 	f.write(&e, &x.scales, x.series.each(len(f.credentials)))
-	x.writeUsage(&e, x.series.each(len(f.credentials)))
+	x.writeUsage(&e, s, x.series.each(len(f.credentials)))
 	e.flush()
 	err = e.err
 	if closer, ok := enc.(expfmt.Closer); ok && err == nil {

@@ -166,11 +166,11 @@ func usageFamilies() []usageFamily {
 }
 
 // writeUsage after the fleet. Views are gathered once, so that all families show one moment.
-func (x *exposition) writeUsage(e *encoder, each bool) {
+func (x *exposition) writeUsage(e *encoder, s *scratch, each bool) {
 	if x.usage == nil || !each {
 		return
 	}
-	var views []UsageView
+	views := s.usage[:0]
 	x.usage(func(v *UsageView) { views = append(views, *v) })
 	for _, f := range usageFamilies() {
 		e.family(&f.family, func(e *encoder) {
@@ -179,4 +179,6 @@ func (x *exposition) writeUsage(e *encoder, each bool) {
 			}
 		})
 	}
+	clear(views) // their strings may belong to a config that is gone
+	s.usage = views[:0]
 }
