@@ -79,7 +79,7 @@ func (c *consumers) run(ctx context.Context, r reader) {
 }
 
 func (c *consumers) refused(r reader, key string, readAt time.Time) {
-	if r.from == "Vault" && c.w.excused(r.name, key, readAt) {
+	if c.w.excused(r.name, key, r.from == "Vault", readAt) {
 		c.excused.Add(1)
 		return
 	}

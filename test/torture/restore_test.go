@@ -20,10 +20,14 @@ import (
 // then on: it has to serve a working key again within repairWithin, say so in its
 // history, and mint at most once for it.
 //
+// The same goes for a key that is alive and about to expire: the newer one that would
+// have outlived it is gone from Vault, and a new one takes a rotation, in the same time.
+//
 // A refused request is therefore excused only if all of this holds (see excused):
-// the key was read from Vault, not from a file, after that restore began; Vault
-// served that very key when the snapshot was taken; it ended before the restore was
-// over or within inFlight of it; and repairWithin is not over. Everything else that
+// the key was read after that restore began; Vault served that very key when the
+// snapshot was taken; it ended before the restore was over or within inFlight of it
+// and was read from Vault, or it reached its own date; and repairWithin is not over.
+// Everything else that
 // is refused is a failure, such as a key that the restore brought back alive and
 // rotatord revoked under the eyes of its consumers, or the newer key of one who
 // read it just before.
@@ -175,7 +179,7 @@ func (w *world) lastRestore() *restore {
 }
 
 // excused tells whether the restorer is to blame for a refused key: see above.
-func (w *world) excused(name, key string, answered time.Time) bool {
+func (w *world) excused(name, key string, fromVault bool, answered time.Time) bool {
 	k, ok := w.keyInfo(key)
 	if !ok {
 		return false
@@ -192,7 +196,8 @@ func (w *world) excused(name, key string, answered time.Time) bool {
 		if done.IsZero() {
 			done = time.Now() // under way
 		}
-		if slices.Contains(r.keys[name], key) && !answered.Before(r.began) && end.Before(done.Add(inFlight)) && time.Since(done) < limit {
+		theirs := fromVault && end.Before(done.Add(inFlight)) || end.Equal(k.Expires) && end.Before(done.Add(limit))
+		if theirs && slices.Contains(r.keys[name], key) && !answered.Before(r.began) && time.Since(done) < limit {
 			return true
 		}
 	}
