@@ -167,7 +167,7 @@ func saveRecord(ctx context.Context, tx *sql.Tx, r rotate.Record, events []rotat
 // Deaths counts the key_dead events of a portal since a time.
 func (db *DB) Deaths(ctx context.Context, portal rotate.PortalID, since time.Time) (int, error) {
 	var n int
-	err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM events WHERE portal = ? AND kind = ? AND at >= ?",
+	err := db.read.QueryRowContext(ctx, "SELECT count(*) FROM events WHERE portal = ? AND kind = ? AND at >= ? AND json_extract(body, '$.actor') IS NULL",
 		string(portal), string(rotate.EventKeyDead), since.UnixNano()).Scan(&n)
 	if err != nil {
 		return 0, db.explain(fmt.Errorf("count deaths at %s: %w", portal, err))

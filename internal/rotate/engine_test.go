@@ -358,3 +358,26 @@ func TestNewChecksItsOptions(t *testing.T) {
 		t.Errorf("defaults: %v", err)
 	}
 }
+
+// TestWatchingWithoutSinks: discover writes credentials of which nobody said yet where
+// their keys are.
+func TestWatchingWithoutSinks(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := newRig(t)
+		g.cred.Sinks, g.cred.Mode = nil, ModeWatch
+		g.portal.put(Slot1, time.Now().Add(50*day))
+		for range 20 {
+			res := g.advance()
+			if res.Err != nil || res.Effect != "" && res.Effect != EffectSurvey {
+				t.Fatalf("%s %s: %v", res.Step, res.Effect, res.Err)
+			}
+			time.Sleep(max(time.Until(res.Next), time.Second))
+		}
+		if r := g.record(); r.SurveyedAt.IsZero() || !r.Slots[Slot1].Active {
+			t.Errorf("it was not looked at: %+v", r)
+		}
+		if _, err := g.engine.Forecast(t.Context(), g.cred); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -268,7 +268,7 @@ func (j *fakeJournal) List(context.Context) ([]Record, error) { return nil, erro
 func (j *fakeJournal) Deaths(_ context.Context, portal PortalID, since time.Time) (int, error) {
 	n := 0
 	for _, e := range j.events {
-		if e.Kind == EventKeyDead && e.Portal == portal && !e.At.Before(since) {
+		if e.Kind == EventKeyDead && e.Actor == "" && e.Portal == portal && !e.At.Before(since) {
 			n++
 		}
 	}

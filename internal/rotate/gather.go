@@ -81,6 +81,9 @@ func (e *Engine) gatherSinks(ctx context.Context, c *Credential, v *View) error 
 		entry, err := s.Read(ctx)
 		v.Sinks = append(v.Sinks, SinkView{Name: s.Name(), Entry: entry, Err: err})
 	}
+	if len(v.Sinks) == 0 {
+		return nil // watched, and nobody said where its key is
+	}
 	return v.Sinks[0].Err
 }
 

@@ -95,7 +95,8 @@ type Journal interface {
 	Load(ctx context.Context, name Name) (Record, error)
 	Save(ctx context.Context, r Record, events ...Event) (Record, error)
 	List(ctx context.Context) ([]Record, error)
-	// Deaths counts key_dead events of one portal since a time (rule 8).
+	// Deaths counts key_dead events of one portal since a time, but for those that
+	// somebody ordered, which have an actor (rule 8).
 	Deaths(ctx context.Context, portal PortalID, since time.Time) (int, error)
 }
 

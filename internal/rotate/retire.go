@@ -90,7 +90,11 @@ func (w *work) emptied(slot Slot) {
 	if r.Live.Slot == slot && r.Live.Fingerprint != "" {
 		r.Slots[slot].Use, r.Slots[slot].Key = UseLive, r.Live
 		r.DeadAt = w.in.Now
-		w.event(Event{Kind: EventKeyDead, Slot: slot, Fingerprint: r.Live.Fingerprint, Detail: "invalidated by hand"})
+		dead := Event{Kind: EventKeyDead, Slot: slot, Fingerprint: r.Live.Fingerprint, Detail: "invalidated by hand"}
+		if q := r.Request; q != nil {
+			dead.Actor = q.By
+		}
+		w.event(dead)
 	}
 	if q := r.Request; q != nil && q.Kind == RequestInvalidate {
 		r.Request = nil

@@ -278,7 +278,9 @@ func journalDeaths(t *testing.T, open func() rotate.Journal) {
 		death("maps", "esri", now.Add(-time.Hour)),
 		rotate.Event{At: now, Name: "maps", Portal: "esri", Kind: rotate.EventKeyRevived},
 	)
-	mustSave(t, j, rotate.Record{Name: "tiles"}, death("tiles", "esri", now), death("tiles", "gov", now))
+	ordered := death("tiles", "esri", now) // somebody's own doing tells nothing about the portal
+	ordered.Actor = "ann"
+	mustSave(t, j, rotate.Record{Name: "tiles"}, death("tiles", "esri", now), death("tiles", "gov", now), ordered)
 	for _, tt := range []struct {
 		portal rotate.PortalID
 		since  time.Time
