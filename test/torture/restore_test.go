@@ -27,10 +27,9 @@ import (
 // the key was read after that restore began; Vault served that very key when the
 // snapshot was taken; it ended before the restore was over or within inFlight of it
 // and was read from Vault, or it reached its own date; and repairWithin is not over.
-// Everything else that
-// is refused is a failure, such as a key that the restore brought back alive and
-// rotatord revoked under the eyes of its consumers, or the newer key of one who
-// read it just before.
+// Everything else that is refused is a failure, such as a key that the restore brought
+// back alive and rotatord revoked under the eyes of its consumers, or the newer key of
+// one who read it just before.
 const (
 	// repairWithin is long because the daemon is killed every second of it: a
 	// rotation that loses its key in a kill waits for the effect horizon.
