@@ -56,7 +56,7 @@ func (d *Daemon) newLoop(ctx context.Context) (*loop, error) {
 		results: make(chan result), notify: newNotifier(d.o.Log), effects: context.WithoutCancel(ctx)}
 	l.life, l.die = context.WithCancel(l.effects)
 	l.surveys = newSurveys(l.life, d)
-	records, err := readRecords(ctx, d.o.Journal)
+	records, err := readRecords(l.effects, d.o.Journal) // a stop that comes now is a stop of the loop, and no error
 	if err != nil {
 		return nil, err
 	}
