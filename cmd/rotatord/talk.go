@@ -22,21 +22,12 @@ type talker struct{ *alert.Alerter }
 
 // newTalker makes one as the config says; nil if nobody is to be told.
 func newTalker(a *app) (*talker, error) {
-	s := a.cfg.Alerts.Slack
-	if s == nil {
-		return nil, nil
-	}
-	webhook, err := s.Webhook.Resolve(context.Background())
-	if err != nil {
-		return nil, fmt.Errorf("alerts.slack.webhook: %w", err)
-	}
-	sender, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std()})
-	if err != nil {
+	o := alert.Options{Store: a.db.AlertState(), Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
+		RepeatEvery: a.cfg.Alerts.RepeatEvery.Std(), Log: a.log,
+		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
+	if err := notifiers(a, &o); err != nil || len(o.Notifiers) == 0 {
 		return nil, err
 	}
-	o := alert.Options{Store: a.db.AlertState(), Sender: sender, Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
-		RepeatEvery: a.cfg.Alerts.RepeatEvery.Std(), ReportDone: s.ReportDone, Log: a.log,
-		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
 	for _, d := range a.cfg.Alerts.WarnBefore {
 		o.WarnBefore = append(o.WarnBefore, d.Std())
 	}
@@ -47,6 +38,25 @@ func newTalker(a *app) (*talker, error) {
 	return &talker{alerter}, nil
 }
 
+// notifiers of the config.
+func notifiers(a *app, o *alert.Options) error {
+	if s := a.cfg.Alerts.Slack; s != nil {
+		webhook, err := s.Webhook.Resolve(context.Background())
+		if err != nil {
+			return fmt.Errorf("alerts.slack.webhook: %w", err)
+		}
+		sender, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std()})
+		if err != nil {
+			return err
+		}
+		o.Notifiers = append(o.Notifiers, alert.Plain("slack", sender))
+		if !s.ReportDone {
+			o.Quiet = append(o.Quiet, "slack")
+		}
+	}
+	return nil
+}
+
 func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
 
 func (t *talker) check(now time.Time, views []daemon.View) {
@@ -54,10 +64,13 @@ func (t *talker) check(now time.Time, views []daemon.View) {
 	for i, v := range views {
 		due, _ := rotate.DueAt(v.Record, v.Policy)
 		out[i] = alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
-			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, DueAt: due,
+			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
 			ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore}
+		for _, s := range v.Managed.Sinks {
+			out[i].Sinks = append(out[i].Sinks, s.Name())
+		}
 	}
-	t.Check(now, out)
+	t.Check(now, alert.Scene{Credentials: out})
 }
 
 // withoutURL is an HTTP client's error without the address, which may hold a token, and

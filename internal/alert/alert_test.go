@@ -115,9 +115,9 @@ func TestDone(t *testing.T) {
 			time.Sleep(time.Minute)
 			v := rotated(4)
 			r.alerter.Observe(rotate.Event{Kind: rotate.EventPromoted, Name: "maps", Generation: 4, RotationID: "R4", Reason: rotate.ReasonExpiring, At: time.Now()})
-			r.alerter.Check(time.Now(), []View{v})
+			r.alerter.Check(time.Now(), Scene{Credentials: []View{v}})
 			r.settle(time.Minute)
-			if got := r.channel.got; len(got) != 1 || got[0].RotationID != "R4" || got[0].Reason != "expiring" || !strings.Contains(got[0].Breaks, "expires 2") {
+			if got := r.channel.got; len(got) != 1 || got[0].RotationID != "R4" || got[0].Reason != "expiring" || !strings.Contains(r.channel.notices[0].Story[0].Text, "ends 2") {
 				t.Errorf("said %+v", got)
 			}
 			r.want("maps: rotated")
@@ -163,7 +163,7 @@ func TestDone(t *testing.T) {
 	})
 	t.Run("not if nobody wants it", func(t *testing.T) {
 		bubble(t, func(_ *testing.T, r *rig) {
-			r.alerter.o.ReportDone = false
+			r.alerter.o.Quiet = []string{"chat"}
 			time.Sleep(time.Minute)
 			r.check(rotated(4))
 			r.want()
@@ -218,7 +218,7 @@ func TestManyBecomeOne(t *testing.T) {
 			name := rotate.Name(fmt.Sprintf("c%02d", i))
 			views, well = append(views, dead(name)), append(well, healthy(name))
 		}
-		r.alerter.Check(time.Now(), views)
+		r.alerter.Check(time.Now(), Scene{Credentials: views})
 		r.settle(time.Minute)
 		if got := r.channel.got; len(got) != 1 || len(got[0].Others) != 12 || got[0].Others[0] != "c00 (Team Maps)" || got[0].Severity != SeverityCritical {
 			t.Errorf("said %+v", got)
@@ -254,7 +254,7 @@ func TestFlush(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			a.Check(time.Now(), views)
+			a.Check(time.Now(), Scene{Credentials: views})
 			start := time.Now()
 			if err := a.Flush(t.Context()); err != nil {
 				t.Error(err)
@@ -283,7 +283,7 @@ func TestNothingBlocks(t *testing.T) {
 	}
 	for i := range 10_000 {
 		a.Observe(rotate.Event{Kind: rotate.EventPromoted, Name: "maps", Generation: int64(i)})
-		a.Check(time.Now(), nil)
+		a.Check(time.Now(), Scene{})
 	}
 	if len(a.promoted) != 1 {
 		t.Errorf("%d events are queued for one credential", len(a.promoted))
@@ -298,7 +298,7 @@ func TestOptions(t *testing.T) {
 		says string
 	}{
 		{"no store", func(o *Options) { o.Store = nil }, "store"},
-		{"no sender", func(o *Options) { o.Sender = nil }, "sender"},
+		{"no notifier", func(o *Options) { o.Notifiers = nil }, "notifier"},
 		{"no repeat", func(o *Options) { o.RepeatEvery = 0 }, "repeat_every"},
 		{"steps in disorder", func(o *Options) { o.WarnBefore = []time.Duration{time.Hour, time.Hour} }, "step 2"},
 	} {
@@ -311,11 +311,11 @@ func TestOptions(t *testing.T) {
 }
 
 func TestUnreadableState(t *testing.T) {
-	a, err := New(options(&memory{values: map[string][]byte{"incident/dead/maps": []byte("{")}}, &channel{}))
+	a, err := New(options(&memory{values: map[string][]byte{"alert/dead/maps": []byte("{")}}, &channel{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "incident/dead/maps") {
+	if err := a.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "alert/dead/maps") {
 		t.Errorf("Run gave %v", err)
 	}
 }

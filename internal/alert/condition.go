@@ -6,10 +6,10 @@ import (
 	"rotatord/internal/rotate"
 )
 
-// Condition is the closed set of what is said about a credential.
+// Condition is the closed set of what is told.
 type Condition string
 
-// The conditions.
+// The conditions of a credential.
 const (
 	ConditionDead        Condition = "dead"        // the served key is dead
 	ConditionExpiring    Condition = "expiring"    // the served key expires with no rotation on its way
@@ -17,10 +17,36 @@ const (
 	ConditionDrift       Condition = "drift"       // journal, sinks and portal disagree
 	ConditionFailing     Condition = "failing"     // an effect fails again and again
 	ConditionHeld        Condition = "held"        // a hold outlives the date at which the key should have been rotated
-	ConditionUnretired   Condition = "unretired"   // the old key outlives its overlap: it will not die, or somebody still uses it
+	ConditionUnretired   Condition = "unretired"   // the old key outlives its overlap: it will not die, or a hook says no
+	ConditionStraggling  Condition = "straggling"  // the old key outlives its overlap: a gate does not call it unused
+	ConditionStuck       Condition = "stuck"       // a phase of seconds lasts
+	ConditionUnadopted   Condition = "unadopted"   // mode rotate, and nobody has adopted it
 	ConditionStopped     Condition = "stopped"     // due, and the fleet was stopped after failed proofs
 	ConditionOrphan      Condition = "orphan"      // a valid key of ours that no sink serves
-	ConditionDone        Condition = "done"        // a rotation went well
+	ConditionCutOff      Condition = "cut_off"     // its budget is spent, and rotatord takes its keys away
+	ConditionBudget      Condition = "budget"      // a warning level of its budget is reached, or all of it
+	ConditionSpike       Condition = "usage_spike"
+	ConditionSilent      Condition = "usage_silence" // a busy key was not used for a day
+)
+
+// The conditions of a portal, a sink, or the daemon.
+const (
+	ConditionUnreachable Condition = "portal_unreachable"
+	ConditionIdentity    Condition = "identity_expiring" // rotatord's own sign-in at a portal ends, or has ended
+	ConditionClock       Condition = "clock_off"
+	ConditionSurveyStale Condition = "survey_stale"
+	ConditionSinkFailing Condition = "sink_failing"
+	ConditionVaultToken  Condition = "vault_token" // the sign-in to Vault is not renewed
+	ConditionReload      Condition = "reload_refused"
+	ConditionCrashed     Condition = "crashed" // the daemon started after an end that was no stop
+)
+
+// What messages have for a condition that are no alert of one.
+const (
+	ConditionDone    Condition = "done"    // a day's rotations that went well
+	ConditionSeveral Condition = "several" // what waited for the end of quiet hours
+	ConditionDigest  Condition = "digest"
+	ConditionSample  Condition = "sample" // notify --test
 )
 
 // Severity of a condition.
@@ -53,6 +79,11 @@ type finding struct {
 	step int
 	// once: not repeated while the step stays.
 	once bool
+	// broken: consumers are refused already. foresees: nothing is broken yet, and so it
+	// is the cause of nothing.
+	broken, foresees bool
+	// mark: the waiting time starts anew when it changes.
+	mark string
 }
 
 // findings of a credential at now. Of a dead, a held and an expiring key the first
@@ -63,7 +94,7 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 	h, isHeld := held(v, now)
 	switch {
 	case !r.DeadAt.IsZero():
-		out = append(out, finding{condition: ConditionDead, severity: SeverityCritical, step: 1})
+		out = append(out, finding{condition: ConditionDead, severity: SeverityCritical, step: 1, broken: true})
 	case isHeld && now.Before(r.Live.Expires):
 		out = append(out, h) // of a held and an expiring key the first says why
 	default:
@@ -71,8 +102,10 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 			out = append(out, f)
 		}
 	}
-	if r.Previous.Fingerprint != "" && !r.RetireAt.IsZero() && now.Sub(r.RetireAt) >= unretiredFor && unretired(r) {
-		out = append(out, finding{condition: ConditionUnretired, severity: SeverityWarning, step: 1})
+	if r.Previous.Fingerprint != "" && !r.RetireAt.IsZero() && now.Sub(r.RetireAt) >= unretiredFor {
+		if c := unretired(r); c != "" {
+			out = append(out, finding{condition: c, severity: SeverityWarning, step: 1})
+		}
 	}
 	if r.Due != "" && r.Blocked == rotate.ReasonFleetStop {
 		out = append(out, finding{condition: ConditionStopped, severity: SeverityWarning, step: 1})
@@ -87,6 +120,12 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 	}
 	if r.Drift != rotate.DriftNone && now.Sub(r.DriftSince) >= driftFor {
 		out = append(out, finding{condition: ConditionDrift, severity: SeverityWarning, step: 1})
+	}
+	if r.Phase.InCutOver() || r.Phase == rotate.PhaseRetiring {
+		out = append(out, finding{condition: ConditionStuck, severity: SeverityWarning, step: 1, mark: string(r.Phase)})
+	}
+	if v.Mode == rotate.ModeRotate && r.AdoptedAt.IsZero() && r.Epoch > 0 {
+		out = append(out, finding{condition: ConditionUnadopted, severity: SeverityInfo, step: 1, once: true})
 	}
 	return out
 }
@@ -104,9 +143,15 @@ func held(v View, now time.Time) (finding, bool) {
 	return finding{condition: ConditionHeld, severity: SeverityWarning, step: 1}, true
 }
 
-// unretired tells whether the old key stays for a reason that somebody must look at.
-func unretired(r rotate.Record) bool {
-	return r.Revoke.Attempts >= failuresBefore || r.Blocked == rotate.ReasonGate || r.Blocked == rotate.ReasonVeto
+// unretired tells why the old key stays, if somebody must look at that.
+func unretired(r rotate.Record) Condition {
+	switch {
+	case r.Revoke.Attempts >= failuresBefore, r.Blocked == rotate.ReasonVeto:
+		return ConditionUnretired
+	case r.Blocked == rotate.ReasonGate:
+		return ConditionStraggling
+	}
+	return ""
 }
 
 // orphaned is the slot with a key of ours that nobody serves and that was told.
@@ -133,7 +178,7 @@ func (a *Alerter) expiring(v View, now time.Time) (finding, bool) {
 	}
 	steps := len(a.o.WarnBefore)
 	if !now.Before(expires) {
-		f.step = steps + 1
+		f.step, f.broken = steps+1, true
 	}
 	if f.step >= steps {
 		f.severity = SeverityCritical

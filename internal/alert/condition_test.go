@@ -123,7 +123,7 @@ func TestFindings(t *testing.T) {
 		{"held and due", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at().Add(days(9)) }, []Condition{ConditionHeld}},
 		{"held until it expired", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at() }, []Condition{ConditionExpiring}},
 		{"overlap", func(r *rotate.Record) { overlapped(r, 0); r.Blocked = rotate.ReasonGate }, nil},
-		{"still in use for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonGate }, []Condition{ConditionUnretired}},
+		{"still in use for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonGate }, []Condition{ConditionStraggling}},
 		{"vetoed for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonVeto }, []Condition{ConditionUnretired}},
 		{"retiring late for the window", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonWindow }, nil},
 		{"will not die", func(r *rotate.Record) { overlapped(r, time.Hour); r.Revoke.Attempts = 3 }, []Condition{ConditionUnretired}},
@@ -187,11 +187,10 @@ func pages(t *testing.T) map[string]Message {
 	page := func(name string, c Condition, change func(*View)) {
 		v := expiringIn(12, 30, change)
 		v.Record.LastError = "mint slot 2 of item 4f0e: permanent (bad_date): the portal refused the date"
-		inc := incident{Credential: v.Name, Condition: c, RotationID: "01JA0000000000000000000000", Since: at().Add(-3 * time.Hour)}
-		for _, f := range a.findings(v, at()) {
-			if f.condition == c {
-				out[name] = a.compose(v, f, inc, at())
-			}
+		a.holds, _ = a.holdings(Scene{Credentials: []View{v}}, at())
+		if h := a.holds[keyOf(c, "maps")]; h != nil {
+			out[name] = a.compose(&Alert{Key: h.key(), Condition: c, Subject: "maps", Owner: v.Owner, Environment: v.Environment, Portal: string(v.Portal),
+				Severity: h.severity, RotationID: "01JA0000000000000000000000", Since: at().Add(-3 * time.Hour), State: StateOpen}, at())
 		}
 	}
 	page("dead", ConditionDead, func(v *View) { v.Record.DeadAt = at().Add(-20 * time.Minute) })

@@ -1,8 +1,10 @@
 package alert
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,23 +78,129 @@ func (m Message) Text() string {
 	return strings.Join(parts, " · ")
 }
 
-func (a *Alerter) compose(v View, f finding, inc incident, now time.Time) Message {
-	r := v.Record
-	m := Message{Condition: f.condition, Severity: f.severity, Credential: string(v.Name), Owner: v.Owner, Environment: v.Environment,
-		Portal: string(v.Portal), Phase: string(r.Phase), Reason: string(reason(r)), LastError: r.LastError, Since: inc.Since, At: now,
-		Breaks: breaks(v, now), Runbook: a.runbook(f.condition), RotationID: inc.RotationID}
+// compose what is to be told of an alert now.
+func (a *Alerter) compose(r *Alert, now time.Time) Message {
+	m := a.composeState(r, now)
+	m.Links = append(m.Links, a.o.Links.Always...)
+	if r.Flapping {
+		m.Title += " (comes and goes)"
+	}
+	return m
+}
+
+func (a *Alerter) composeState(r *Alert, now time.Time) Message {
+	m := Message{Condition: r.Condition, Severity: r.Severity, Owner: r.Owner, Environment: r.Environment, Portal: r.Portal,
+		RotationID: r.RotationID, Since: r.Since, At: now}
+	if k, ok := kindOf(r.Condition); ok && k.subject == SubjectCredential && r.Members == nil {
+		m.Credential = r.Subject
+	}
+	h := a.holds[r.Key]
+	switch {
+	case r.Members != nil:
+		a.composeGroup(&m, r)
+	case !r.Ended.IsZero():
+		m.Severity, m.Resolved, m.Title = SeverityInfo, true, r.Subject+": resolved, no longer "+plain(r.Condition)
+	case h == nil || h.stale:
+		m.Title, m.Runbook = cmp.Or(r.Title, r.Subject+": "+plain(r.Condition)), a.runbook(r.Condition)
+	default:
+		a.composeHolding(&m, h, now)
+	}
+	return m
+}
+
+// plain words of a condition.
+func plain(c Condition) string { return strings.ReplaceAll(string(c), "_", " ") }
+
+// composeHolding says what a page must say of what holds.
+func (a *Alerter) composeHolding(m *Message, h *holding, now time.Time) {
+	m.Runbook = a.runbook(h.condition)
+	switch {
+	case h.use != nil && usageCondition(h.condition):
+		m.Links = append(m.Links, h.view.Links...)
+		h.used(m, now)
+	case h.view != nil:
+		h.rotated(m, now)
+	default:
+		h.troubled(m, now)
+	}
+}
+
+func usageCondition(c Condition) bool {
+	return c == ConditionCutOff || c == ConditionBudget || c == ConditionSpike || c == ConditionSilent
+}
+
+// rotated fills the message of an alert on a credential's rotation.
+func (h *holding) rotated(m *Message, now time.Time) {
+	v, r := *h.view, h.view.Record
+	m.Phase, m.Reason, m.LastError, m.Breaks = string(r.Phase), string(reason(r)), r.LastError, breaks(v, now)
+	m.Links = append(m.Links, v.Links...)
 	if !r.NextAt.IsZero() {
 		m.NextAttempt = When(r.NextAt, now)
 	}
-	if rot := r.Rotation; rot != nil {
-		m.RotationID = rot.ID
-	}
-	if f.condition == ConditionUnretired && r.Revoke.Error != "" {
+	if h.condition == ConditionUnretired && r.Revoke.Error != "" {
 		m.LastError = r.Revoke.Error
 	}
-	m.Title = m.Credential + ": " + headline(v, f.condition, now)
-	m.Command = command(v, f.condition, now)
-	return m
+	m.Title = m.Credential + ": " + headline(v, h.condition, now)
+	m.Command = command(v, h.condition, now)
+}
+
+// composeGroup says the same of many at once.
+func (a *Alerter) composeGroup(m *Message, g *Alert) {
+	var all, open []string
+	for _, key := range g.Members {
+		member := a.state.alerts[key]
+		if member == nil {
+			continue
+		}
+		text := label(member.Subject, member.Owner)
+		if g.Condition == ConditionSeveral {
+			text = cmp.Or(member.Title, member.Subject+": "+plain(member.Condition))
+		}
+		all = append(all, text)
+		if member.Ended.IsZero() {
+			open = append(open, text)
+		}
+	}
+	what, of := ": "+plain(g.Condition), "credential"
+	if k, ok := kindOf(g.Condition); ok && k.subject != SubjectCredential {
+		of = string(k.subject)
+	}
+	if g.Condition == ConditionSeveral {
+		what, of = " waited for the end of quiet hours", "alert"
+	}
+	if !g.Ended.IsZero() {
+		m.Severity, m.Resolved, m.Others = SeverityInfo, true, all
+		if m.Title = fmt.Sprintf("%s: resolved", count(len(all), of)); g.Condition != ConditionSeveral {
+			m.Title += ", no longer " + plain(g.Condition)
+		}
+		return
+	}
+	m.Others, m.Title = open, count(len(open), of)+what
+	if n := len(all) - len(open); n > 0 {
+		m.Title += fmt.Sprintf(", %d more resolved", n)
+	}
+	m.Command, m.Runbook = "rotatord status", a.runbook(g.Condition)
+	if g.Condition == ConditionSeveral {
+		m.Command = "rotatord alerts"
+	}
+}
+
+// title of an alert, for lists and stories.
+func (a *Alerter) title(r *Alert, now time.Time) string { return a.compose(r, now).Title }
+
+// label names a subject and whom it concerns.
+func label(subject, owner string) string {
+	if owner == "" {
+		return subject
+	}
+	return subject + " (" + owner + ")"
+}
+
+func appendOnce(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
+	}
+	return append(list, s)
 }
 
 func reason(r rotate.Record) rotate.Reason {
@@ -126,10 +234,17 @@ func headline(v View, c Condition, now time.Time) string {
 		return "due, and the fleet is stopped after failed proofs"
 	case ConditionOrphan:
 		return "slot " + orphaned(r).String() + " holds a valid key of ours that no sink serves"
-	case ConditionDone:
-		return "rotated"
+	case ConditionStraggling:
+		if v.Detail != "" && r.Blocked == rotate.ReasonGate {
+			return "the old key is still in use after its overlap: " + v.Detail
+		}
+		return "the old key outlives its overlap: somebody still uses it, or nobody knows"
+	case ConditionStuck:
+		return "in phase " + string(r.Phase) + " for over an hour"
+	case ConditionUnadopted:
+		return "its mode is rotate, and nobody has adopted it"
 	}
-	return string(c)
+	return plain(c)
 }
 
 func holdReason(v View, now time.Time) string {
@@ -140,21 +255,22 @@ func holdReason(v View, now time.Time) string {
 }
 
 func whyUnretired(r rotate.Record) string {
-	switch {
-	case r.Revoke.Attempts >= failuresBefore:
+	if r.Revoke.Attempts >= failuresBefore {
 		return fmt.Sprintf("its revocation failed %d times", r.Revoke.Attempts)
-	case r.Blocked == rotate.ReasonVeto:
-		return "a hook says no"
 	}
-	return "somebody still uses it, or nobody knows"
+	return "a hook says no"
+}
+
+func consumersOf(v *View) string {
+	if len(v.Consumers) > 0 {
+		return strings.Join(v.Consumers, ", ")
+	}
+	return "its consumers"
 }
 
 // breaks says what breaks, for whom and when.
 func breaks(v View, now time.Time) string {
-	who := "its consumers"
-	if len(v.Consumers) > 0 {
-		who = strings.Join(v.Consumers, ", ")
-	}
+	who := consumersOf(&v)
 	switch r := v.Record; {
 	case !r.DeadAt.IsZero():
 		return "Refused since " + When(r.DeadAt, now) + ": " + who
@@ -180,10 +296,12 @@ func command(v View, c Condition, now time.Time) string {
 		verb = "adopt"
 	case c == ConditionHeld && r.Hold.Active(now):
 		verb = "resume"
-	case c == ConditionExpiring, c == ConditionFailing, c == ConditionHeld, c == ConditionUnretired, c == ConditionStopped, c == ConditionOrphan:
+	case c == ConditionUnadopted:
+		verb = "adopt"
+	case c == ConditionStraggling:
+		verb = "acks"
+	case c == ConditionExpiring, c == ConditionFailing, c == ConditionHeld, c == ConditionUnretired, c == ConditionStopped, c == ConditionOrphan, c == ConditionStuck:
 		verb = "plan"
-	case c == ConditionDone:
-		verb = "history"
 	}
 	return "rotatord " + verb + " " + quote(string(v.Name))
 }
@@ -203,16 +321,11 @@ func (a *Alerter) runbook(c Condition) string {
 	if a.o.Links.Runbook == "" {
 		return ""
 	}
-	anchor := map[Condition]string{
-		ConditionDead: "rotatordkeydead", ConditionExpiring: "rotatordkeyexpiresunrotated", ConditionQuarantined: "rotatordquarantined",
-		ConditionDrift: "rotatorddrift", ConditionFailing: "rotatordrotationfailing",
-		ConditionHeld: "rotatordheldlong", ConditionUnretired: "rotatordoldkeynotretired", ConditionStopped: "rotatordfleetstopped",
-		ConditionOrphan: "rotatordorphan",
-	}[c]
-	if anchor == "" {
+	k, ok := kindOf(c)
+	if !ok {
 		return ""
 	}
-	return a.o.Links.Runbook + "#" + anchor
+	return a.o.Links.Runbook + "#" + k.anchor
 }
 
 // When is a time in UTC with its distance: "2026-04-01T23:59:59Z (in 12 days)".

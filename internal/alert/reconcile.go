@@ -4,242 +4,441 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
-
-	"rotatord/internal/rotate"
 )
-
-// noteDone takes up rotations that were done, from events and, where an event was
-// lost with the process, from the records.
-func (a *Alerter) noteDone(ctx context.Context, views []View, promoted map[rotate.Name]rotate.Event) {
-	if !a.o.ReportDone {
-		return
-	}
-	for _, e := range promoted {
-		a.addDone(ctx, done{Credential: e.Name, Generation: e.Generation, RotationID: e.RotationID, Reason: e.Reason, At: e.At})
-	}
-	for _, v := range views {
-		r := v.Record
-		if !r.PromotedAt.After(a.state.started) {
-			continue
-		}
-		d := done{Credential: v.Name, Generation: r.Live.Generation, At: r.PromotedAt}
-		if rot := r.Rotation; rot != nil && rot.Generation == d.Generation {
-			d.RotationID, d.Reason = rot.ID, rot.Reason
-		}
-		a.addDone(ctx, d)
-	}
-}
-
-func (a *Alerter) addDone(ctx context.Context, d done) {
-	if old := a.state.dones[d.Credential]; old != nil && old.Generation >= d.Generation {
-		return
-	}
-	a.state.dones[d.Credential] = &d
-	a.keep(put(ctx, a.o.Store, d.key(), d))
-}
-
-// reconcile compares what holds with what is known: new incidents are opened, ended
-// ones are closed, or forgotten if nobody was told of them.
-func (a *Alerter) reconcile(ctx context.Context, views []View, now time.Time) {
-	holds := map[string]bool{}
-	configured := map[rotate.Name]bool{}
-	for _, v := range views {
-		configured[v.Name] = true
-		for _, f := range a.findings(v, now) {
-			holds[a.open(ctx, v, f, now)] = true
-		}
-	}
-	for key, inc := range a.state.incidents {
-		switch {
-		case holds[key] || !inc.ResolvedAt.IsZero():
-		case inc.SaidAt.IsZero():
-			delete(a.state.incidents, key)
-			a.keep(a.o.Store.Delete(ctx, key))
-		default:
-			inc.ResolvedAt = now
-			a.keep(put(ctx, a.o.Store, key, inc))
-		}
-	}
-	for name, d := range a.state.dones {
-		if !configured[name] {
-			delete(a.state.dones, name)
-			a.keep(a.o.Store.Delete(ctx, d.key()))
-		}
-	}
-}
-
-// open notes that a finding holds and returns its key.
-func (a *Alerter) open(ctx context.Context, v View, f finding, now time.Time) string {
-	fresh := incident{Credential: v.Name, Condition: f.condition, Owner: v.Owner, Environment: v.Environment, Portal: string(v.Portal), Since: now}
-	key := fresh.key()
-	inc, known := a.state.incidents[key]
-	if !known {
-		inc = &fresh
-		a.state.incidents[key] = inc
-	}
-	changed := !known || !inc.ResolvedAt.IsZero()
-	inc.ResolvedAt = time.Time{} // it is back before its end was said
-	inc.now = f
-	if rot := v.Record.Rotation; rot != nil && rot.ID != inc.RotationID {
-		inc.RotationID, changed = rot.ID, true
-	}
-	if changed {
-		a.keep(put(ctx, a.o.Store, key, inc))
-	}
-	return key
-}
-
-// unsaid tells whether the incident is news at now.
-func (a *Alerter) unsaid(inc *incident, now time.Time) bool {
-	switch {
-	case now.Before(inc.retryAt):
-		return false
-	case !inc.ResolvedAt.IsZero(), inc.SaidAt.IsZero(), inc.now.step > inc.SaidStep:
-		return true
-	}
-	return !inc.now.once && now.Sub(inc.SaidAt) >= a.o.RepeatEvery
-}
-
-// notice is one message and what it is about.
-type notice struct {
-	message   Message
-	incidents []*incident
-	dones     []*done
-}
 
 const (
-	// groupOver: more news of one kind than that become one message.
+	// groupOver: more news of one condition than that become one message.
 	groupOver = 5
-	// doneNews: a rotation that could not be said for so long is news to nobody.
-	doneNews = 24 * time.Hour
+	// afterCause is how long an effect may outlive its cause before it is told: what
+	// waited for a portal goes on by itself, at its own pace.
+	afterCause = 15 * time.Minute
+	// endedKept: a notifier that does not come back is waited for so long with an end.
+	endedKept = 7 * 24 * time.Hour
 )
 
-// rank orders what is sent first.
-func rank(c Condition, resolved bool) int {
-	order := slices.Index([]Condition{ConditionDead, ConditionExpiring, ConditionHeld, ConditionStopped, ConditionQuarantined, ConditionFailing, ConditionDrift,
-		ConditionUnretired, ConditionOrphan}, c)
-	if resolved {
-		order += 10
-	}
-	return order
-}
-
-// next is the most urgent news.
-func (a *Alerter) next(views []View, now time.Time) (notice, bool) {
-	var news []*incident
-	for _, inc := range a.state.incidents {
-		if a.unsaid(inc, now) {
-			news = append(news, inc)
-		}
-	}
-	slices.SortFunc(news, func(x, y *incident) int {
-		return cmp.Or(cmp.Compare(rank(x.Condition, !x.ResolvedAt.IsZero()), rank(y.Condition, !y.ResolvedAt.IsZero())), cmp.Compare(x.Credential, y.Credential))
-	})
-	if len(news) == 0 {
-		return a.nextDone(views, now)
-	}
-	first := news[0]
-	same := slices.DeleteFunc(news, func(i *incident) bool {
-		return i.Condition != first.Condition || i.ResolvedAt.IsZero() != first.ResolvedAt.IsZero()
-	})
-	if len(same) > groupOver {
-		return notice{message: a.group(same, now), incidents: same}, true
-	}
-	if !first.ResolvedAt.IsZero() {
-		return notice{message: a.composeResolved(first, now), incidents: same[:1]}, true
-	}
-	return notice{message: a.compose(viewOf(views, first.Credential), first.now, *first, now), incidents: same[:1]}, true
-}
-
-func viewOf(views []View, name rotate.Name) View {
-	if i := slices.IndexFunc(views, func(v View) bool { return v.Name == name }); i >= 0 {
-		return views[i]
-	}
-	return View{Name: name}
-}
-
-func (a *Alerter) composeResolved(inc *incident, now time.Time) Message {
-	return Message{Condition: inc.Condition, Severity: SeverityInfo, Resolved: true, Title: string(inc.Credential) + ": resolved, no longer " + string(inc.Condition),
-		Credential: string(inc.Credential), Owner: inc.Owner, Environment: inc.Environment, Portal: inc.Portal, RotationID: inc.RotationID, Since: inc.Since, At: now}
-}
-
-// group says the same of many credentials at once.
-func (a *Alerter) group(same []*incident, now time.Time) Message {
-	first := same[0]
-	m := Message{Condition: first.Condition, Severity: SeverityInfo, Since: first.Since, At: now}
-	for _, inc := range same {
-		m.Others = append(m.Others, inc.label())
-		if m.Since.After(inc.Since) {
-			m.Since = inc.Since
-		}
-		if inc.ResolvedAt.IsZero() && m.Severity != SeverityCritical {
-			m.Severity = inc.now.severity
-		}
-	}
-	m.Title = fmt.Sprintf("%d credentials: %s", len(same), first.Condition)
-	if m.Resolved = !first.ResolvedAt.IsZero(); m.Resolved {
-		m.Title = fmt.Sprintf("%d credentials: resolved, no longer %s", len(same), first.Condition)
-		return m
-	}
-	m.Command, m.Runbook = "rotatord status", a.runbook(first.Condition)
-	return m
-}
-
-// nextDone says rotations that went well, when there is nothing worse to say.
-func (a *Alerter) nextDone(views []View, now time.Time) (notice, bool) {
-	var news []*done
-	for _, d := range a.state.dones {
-		if !d.Said && !now.Before(d.retryAt) && now.Sub(d.At) < doneNews {
-			news = append(news, d)
-		}
-	}
-	if len(news) == 0 {
-		return notice{}, false
-	}
-	slices.SortFunc(news, func(x, y *done) int { return cmp.Compare(x.Credential, y.Credential) })
-	if len(news) > groupOver {
-		m := Message{Condition: ConditionDone, Severity: SeverityInfo, Title: fmt.Sprintf("%d credentials: rotated", len(news)), At: now}
-		for _, d := range news {
-			m.Others = append(m.Others, string(d.Credential))
-		}
-		return notice{message: m, dones: news}, true
-	}
-	d := news[0]
-	v := viewOf(views, d.Credential)
-	m := a.compose(v, finding{condition: ConditionDone, severity: SeverityInfo}, incident{RotationID: d.RotationID}, now)
-	m.RotationID, m.Reason, m.LastError = d.RotationID, string(d.Reason), ""
-	m.Breaks = "Served since " + When(d.At, now)
-	if e := v.Record.Live.Expires; !e.IsZero() && v.Record.Live.Generation == d.Generation {
-		m.Breaks += ", expires " + When(e, now)
-	}
-	return notice{message: m, dones: news[:1]}, true
-}
-
-// said notes that a notice was delivered.
-func (a *Alerter) said(ctx context.Context, n notice, now time.Time) {
-	for _, inc := range n.incidents {
-		if !inc.ResolvedAt.IsZero() {
-			delete(a.state.incidents, inc.key())
-			a.keep(a.o.Store.Delete(ctx, inc.key()))
+// reconcile compares what holds with what is known, and decides what asks for attention.
+// It is called with the desk locked.
+func (a *Alerter) reconcile(ctx context.Context, s Scene, now time.Time) {
+	all, unknown := a.holdings(s, now)
+	causes := hide(all)
+	a.holds = all
+	changed := map[string]bool{}
+	for key, h := range all {
+		if h.stale {
 			continue
 		}
-		inc.SaidAt, inc.SaidStep = now, inc.now.step
-		a.keep(put(ctx, a.o.Store, inc.key(), inc))
+		if a.see(h, causes[key], now) {
+			changed[key] = true
+		}
 	}
-	for _, d := range n.dones {
-		d.Said = true
-		a.keep(put(ctx, a.o.Store, d.key(), d))
+	for key, r := range a.state.alerts {
+		if r.Members == nil && all[key] == nil && !unknown[key] && a.gone(ctx, r, now) {
+			changed[key] = true
+		}
+	}
+	for _, r := range a.sorted() {
+		if r.Members == nil && a.awake(r, now) {
+			changed[r.Key] = true
+		}
+	}
+	a.call(changed, now)
+	for _, r := range a.sorted() {
+		if a.follow(ctx, r, now) {
+			changed[r.Key] = true
+		}
+	}
+	for key := range changed {
+		if r := a.state.alerts[key]; r != nil {
+			a.save(ctx, r)
+		}
+	}
+	a.sweep(ctx, now)
+}
+
+// sorted alerts, the most urgent first.
+func (a *Alerter) sorted() []*Alert {
+	rank := map[Condition]int{}
+	for i, c := range Conditions() {
+		rank[c] = i
+	}
+	return slices.SortedFunc(maps.Values(a.state.alerts), func(x, y *Alert) int {
+		return cmp.Or(cmp.Compare(level(y.Severity), level(x.Severity)), cmp.Compare(rank[x.Condition], rank[y.Condition]), cmp.Compare(x.Key, y.Key))
+	})
+}
+
+// see that a condition holds. It tells whether the alert changed.
+func (a *Alerter) see(h *holding, cause string, now time.Time) bool {
+	r := a.state.alerts[h.key()]
+	changed := false
+	switch {
+	case r == nil:
+		r = &Alert{Key: h.key(), Condition: h.condition, Subject: h.subject, State: StateOpen, Since: now, Settled: now, Waiting: true, Mark: h.mark}
+		a.state.alerts[r.Key] = r
+		changed = true
+	case !r.Ended.IsZero():
+		a.reopen(r, now)
+		changed = true
+	}
+	if !r.QuietSince.IsZero() {
+		r.QuietSince, changed = time.Time{}, true
+	}
+	if r.Mark != h.mark {
+		r.Mark, changed = h.mark, true
+		if r.Waiting {
+			r.Settled = now
+		}
+	}
+	if r.Cause != cause {
+		a.caused(r, cause, now)
+		changed = true
+	}
+	for _, of := range []struct{ is, was *string }{{&h.owner, &r.Owner}, {&h.environment, &r.Environment}, {&h.portal, &r.Portal}} {
+		if *of.is != *of.was {
+			*of.was, changed = *of.is, true
+		}
+	}
+	if id := h.rotation(); id != "" && id != r.RotationID {
+		r.RotationID, changed = id, true
+	}
+	if r.Waiting {
+		if r.Severity != h.severity || r.Once != h.once {
+			r.Severity, r.Once, changed = h.severity, h.once, true
+		}
+		return changed
+	}
+	return a.worse(r, h, now) || changed
+}
+
+// reopen what had ended. If nobody was told of the end, it never ended.
+func (a *Alerter) reopen(r *Alert, now time.Time) {
+	ended := r.Ended
+	r.Ended, r.State = time.Time{}, StateOpen
+	g := a.state.alerts[r.Group]
+	if (g != nil && g.Ended.IsZero()) || (r.Group == "" && !a.endTold(r)) {
+		r.Rev++
+		r.tell(now, "", "is back")
+		return
+	}
+	if r.Group != "" { // whose end was the end of all
+		r.Group, r.Calls, r.Opens = "", 0, nil
+	}
+	r.Since, r.Settled, r.Waiting, r.Gathered, r.Step, r.Once = now, now, true, false, 0, false
+	r.tell(now, "", "is back, %s after its end", distance(now.Sub(ended)))
+}
+
+// endTold tells whether some notifier knows of the end.
+func (a *Alerter) endTold(r *Alert) bool {
+	for _, of := range a.state.told {
+		if t := of[r.Key]; t != nil && t.Rev >= r.Rev {
+			return true
+		}
+	}
+	return false
+}
+
+// caused notes which alert hides this one from now on.
+func (a *Alerter) caused(r *Alert, cause string, now time.Time) {
+	switch {
+	case cause != "":
+		r.tell(now, "", "is part of %s", cause)
+	default:
+		r.tell(now, "", "is no longer part of %s", r.Cause)
+		if r.Waiting {
+			r.Settled = now.Add(afterCause)
+		}
+	}
+	r.Cause = cause
+	if !r.Waiting {
+		r.Rev++
 	}
 }
 
-// postpone a notice that the channel refuses as such, so that it holds up no other.
-func (a *Alerter) postpone(n notice, until time.Time) {
-	for _, inc := range n.incidents {
-		inc.retryAt = until
+// worse asks for attention again where an open alert has got worse. What is more severe
+// ends an acknowledgement and a snooze: they were given to something lesser.
+func (a *Alerter) worse(r *Alert, h *holding, now time.Time) bool {
+	severer, step := level(h.severity) > level(r.Severity), h.step > r.Step
+	if !severer && !step {
+		if r.Once != h.once {
+			r.Once = h.once
+			return true
+		}
+		return false
 	}
-	for _, d := range n.dones {
-		d.retryAt = until
+	if a.quiet(h.severity, now) {
+		return false // the end of quiet hours sees it again
 	}
+	r.Severity, r.Step, r.Once = worst(r.Severity, h.severity), max(r.Step, h.step), h.once
+	if severer && r.State != StateOpen {
+		r.tell(now, "", "is %s now: it is no longer %s", h.severity, r.State)
+		r.State, r.By, r.Until = StateOpen, "", time.Time{}
+	} else {
+		r.tell(now, "", "got worse (%s)", h.severity)
+	}
+	r.Rev++
+	if r.State == StateOpen && r.Cause == "" {
+		r.Calls, r.CalledAt = r.Calls+1, now
+	}
+	return true
+}
+
+// gone notes that a condition holds no longer.
+func (a *Alerter) gone(ctx context.Context, r *Alert, now time.Time) bool {
+	switch {
+	case !r.Ended.IsZero():
+		return false
+	case r.Waiting && r.Calls == 0:
+		a.forget(ctx, r.Key)
+		return false
+	case r.Waiting: // it was back, and nobody was told
+		r.Waiting, r.Ended, r.State = false, now, StateResolved
+		return true
+	case r.Flapping && r.QuietSince.IsZero():
+		r.QuietSince = now
+		return true
+	case r.Flapping && now.Sub(r.QuietSince) < a.o.FlapWindow:
+		return false
+	case !r.Flapping && a.o.FlapTimes > 0 && len(a.recent(r, now)) >= a.o.FlapTimes:
+		r.Flapping, r.QuietSince = true, now
+		r.Rev++
+		r.tell(now, "", "comes and goes: %d times within %s; it stays open until it has been gone for so long", len(r.Opens), distance(a.o.FlapWindow))
+		return true
+	}
+	r.Ended, r.State, r.By, r.Until, r.Cause = now, StateResolved, "", time.Time{}, ""
+	r.Flapping, r.QuietSince = false, time.Time{}
+	r.Rev++
+	r.tell(now, "", "resolved")
+	return true
+}
+
+// recent openings, within the window of flapping.
+func (a *Alerter) recent(r *Alert, now time.Time) []time.Time {
+	r.Opens = slices.DeleteFunc(r.Opens, func(t time.Time) bool { return now.Sub(t) >= a.o.FlapWindow })
+	return r.Opens
+}
+
+// awake ends a snooze whose time is over.
+func (a *Alerter) awake(r *Alert, now time.Time) bool {
+	if r.State != StateSnoozed || now.Before(r.Until) || (r.open() && a.quiet(r.Severity, now)) {
+		return false
+	}
+	r.State, r.By, r.Until = StateOpen, "", time.Time{}
+	r.Rev++
+	r.tell(now, "", "the snooze is over, and it still holds")
+	if r.open() && r.Cause == "" && r.Group == "" {
+		r.Calls, r.CalledAt = r.Calls+1, now
+	}
+	return true
+}
+
+// call decides which waiting alerts ask for attention now, one by one or as a group.
+func (a *Alerter) call(changed map[string]bool, now time.Time) {
+	byCondition := map[Condition][]*Alert{}
+	gathered := map[string][]*Alert{} // by route
+	for _, r := range a.sorted() {
+		if !a.ripe(r, now) {
+			continue
+		}
+		switch {
+		case a.quiet(r.Severity, now):
+			changed[r.Key] = changed[r.Key] || !r.Gathered
+			r.Gathered = true
+		case r.Calls > 0:
+			a.announce(r, changed, now)
+		case r.Gathered:
+			route := strings.Join(a.routeOf(r.Condition), ",")
+			gathered[route] = append(gathered[route], r)
+		default:
+			byCondition[r.Condition] = append(byCondition[r.Condition], r)
+		}
+	}
+	for _, route := range slices.Sorted(maps.Keys(gathered)) {
+		list := gathered[route]
+		if len(list) == 1 {
+			byCondition[list[0].Condition] = append(byCondition[list[0].Condition], list[0])
+			continue
+		}
+		c := ConditionSeveral
+		if !slices.ContainsFunc(list, func(r *Alert) bool { return r.Condition != list[0].Condition }) {
+			c = list[0].Condition
+		}
+		a.gather(c, list, changed, now)
+	}
+	for _, c := range Conditions() {
+		list := byCondition[c]
+		group := a.groupOf(c)
+		switch {
+		case group != nil && len(list) > 0:
+			a.join(group, list, changed, now)
+		case len(list) > groupOver:
+			a.gather(c, list, changed, now)
+		default:
+			for _, r := range list {
+				a.announce(r, changed, now)
+			}
+		}
+	}
+}
+
+// ripe tells whether a waiting alert has waited long enough, and is nobody's effect.
+func (a *Alerter) ripe(r *Alert, now time.Time) bool {
+	if r.Members != nil || !r.Waiting || !r.Ended.IsZero() || r.Cause != "" || r.State != StateOpen {
+		return false
+	}
+	k, _ := kindOf(r.Condition)
+	return now.Sub(r.Settled) >= max(k.after, a.o.Waits[r.Severity])
+}
+
+// announce an opening.
+func (a *Alerter) announce(r *Alert, changed map[string]bool, now time.Time) {
+	r.Waiting, r.Gathered = false, false
+	r.Calls, r.CalledAt, r.Rev = r.Calls+1, now, r.Rev+1
+	if h := a.holds[r.Key]; h != nil && !h.stale {
+		r.Step, r.Severity, r.Once = h.step, h.severity, h.once
+	}
+	r.Opens = append(a.recent(r, now), now)
+	r.tell(r.Since, "", "%s (%s)", a.title(r, now), r.Severity)
+	changed[r.Key] = true
+}
+
+// groupOf a condition that is open, the oldest if there are several.
+func (a *Alerter) groupOf(c Condition) *Alert {
+	var first *Alert
+	for _, r := range a.state.alerts {
+		if r.Members != nil && r.Condition == c && r.Ended.IsZero() && (first == nil || r.Key < first.Key) {
+			first = r
+		}
+	}
+	return first
+}
+
+// gather several into one that is told.
+func (a *Alerter) gather(c Condition, list []*Alert, changed map[string]bool, now time.Time) {
+	at := now.UTC().Format(time.RFC3339)
+	g := &Alert{Key: groupPrefix + string(c) + "/" + at, Condition: c, Subject: at, State: StateOpen, Since: list[0].Since, Settled: now, Members: []string{}}
+	a.state.alerts[g.Key] = g
+	a.join(g, list, changed, now)
+}
+
+// join a group. It asks for attention: somebody new is concerned.
+func (a *Alerter) join(g *Alert, list []*Alert, changed map[string]bool, now time.Time) {
+	for _, r := range list {
+		a.announce(r, changed, now)
+		r.Group = g.Key
+		g.Members = append(g.Members, r.Key)
+		g.Severity, g.Step, g.Once = worst(g.Severity, r.Severity), max(g.Step, r.Step), r.Once && (g.Once || g.Calls == 0)
+		if r.Since.Before(g.Since) {
+			g.Since = r.Since
+		}
+	}
+	g.Calls, g.CalledAt, g.Rev = g.Calls+1, now, g.Rev+1
+	g.tell(now, "", "%d alerts: %s", len(list), clipList(list))
+	changed[g.Key] = true
+}
+
+func clipList(list []*Alert) string {
+	const most = 10
+	var names []string
+	for _, r := range list {
+		names = append(names, r.Subject)
+	}
+	if len(names) > most {
+		return strings.Join(names[:most], ", ") + fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	return strings.Join(names, ", ")
+}
+
+// follow what is open: groups follow their members; what is not resolved is repeated;
+// and changed facts are brought up to date, quietly.
+func (a *Alerter) follow(ctx context.Context, r *Alert, now time.Time) bool {
+	if !r.open() || r.Group != "" {
+		return false
+	}
+	changed := false
+	if r.Members != nil {
+		changed = a.followGroup(r, now)
+	}
+	if r.Ended.IsZero() && r.State == StateOpen && !r.Once && r.Cause == "" && !r.Flapping && !a.quiet(r.Severity, now) && now.Sub(r.CalledAt) >= a.o.repeat(r.Severity) {
+		r.Calls, r.CalledAt, r.Rev = r.Calls+1, now, r.Rev+1
+		r.tell(now, "", "still so, after %s", distance(now.Sub(r.Since)))
+		changed = true
+	}
+	if !r.Ended.IsZero() || !a.known(r) {
+		return changed
+	}
+	m := a.compose(r, now)
+	facts := strings.Join([]string{string(m.Severity), m.Owner, m.Phase, m.Reason, m.LastError, m.RotationID, m.Command, strings.Join(m.Others, ",")}, "|")
+	if r.Title != m.Title {
+		r.Title, changed = m.Title, true
+	}
+	if r.Shown != facts {
+		if r.Shown != "" {
+			r.Rev++
+		}
+		r.Shown, changed = facts, true
+	}
+	return changed
+}
+
+// known tells whether what the alert is about is before our eyes.
+func (a *Alerter) known(r *Alert) bool {
+	h := a.holds[r.Key]
+	return r.Members != nil || (h != nil && !h.stale)
+}
+
+// followGroup: it is as its members are, and ends with the last of them.
+func (a *Alerter) followGroup(g *Alert, now time.Time) bool {
+	open, step, sev := 0, g.Step, SeverityInfo
+	for _, key := range g.Members {
+		if m := a.state.alerts[key]; m != nil && m.Ended.IsZero() {
+			open++
+			step, sev = max(step, m.Step), worst(sev, m.Severity)
+		}
+	}
+	if open == 0 {
+		g.Ended, g.State, g.By, g.Until = now, StateResolved, "", time.Time{}
+		g.Rev++
+		g.tell(now, "", "resolved, all %d", len(g.Members))
+		return true
+	}
+	changed := a.awake(g, now)
+	if level(sev) <= level(g.Severity) && step <= g.Step {
+		return changed
+	}
+	return a.worse(g, &holding{finding: finding{severity: sev, step: step, once: g.Once}}, now) || changed
+}
+
+// sweep forgets what everybody knows the end of.
+func (a *Alerter) sweep(ctx context.Context, now time.Time) {
+	for key, r := range a.state.alerts {
+		switch {
+		case r.Ended.IsZero() || now.Sub(r.Ended) < a.o.FlapWindow:
+		case r.Group != "" && a.state.alerts[r.Group] != nil && a.state.alerts[r.Group].Ended.IsZero():
+		case r.Group == "" && !a.endKnown(r) && now.Sub(r.Ended) < endedKept:
+		default:
+			a.forget(ctx, key)
+		}
+	}
+	for date, d := range a.state.days {
+		if t, err := time.Parse(time.DateOnly, d.Date); err != nil || now.Sub(t) >= daysKept {
+			delete(a.state.days, date)
+			a.keep(a.o.Store.Delete(ctx, dayPrefix+date))
+			for way := range a.state.told {
+				a.forgetTold(ctx, way, routineKey(date))
+			}
+		}
+	}
+}
+
+// endKnown tells whether every notifier that was told of it knows its end.
+func (a *Alerter) endKnown(r *Alert) bool {
+	for _, w := range a.ways {
+		if t := a.state.told[w.name][r.Key]; t != nil && t.Rev < r.Rev {
+			return false
+		}
+	}
+	return true
 }

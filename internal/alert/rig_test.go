@@ -1,14 +1,16 @@
 package alert
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"rotatord/internal/rotate"
 )
@@ -41,23 +43,38 @@ func (m *memory) Delete(_ context.Context, key string) error {
 
 // channel records what was said; fail, if set, decides about a message.
 type channel struct {
-	mu   sync.Mutex
-	got  []Message
-	at   []time.Time
-	fail func(Message) error
+	name    string
+	mu      sync.Mutex
+	notices []Notice
+	got     []Message
+	at      []time.Time
+	refs    int
+	fail    func(Message) error
 }
 
-func (c *channel) Send(_ context.Context, m Message) error {
+func (c *channel) Name() string { return cmp.Or(c.name, "chat") }
+
+func (c *channel) Check(context.Context) error { return nil }
+
+// Tell records what asks for attention as got, and everything as notices.
+func (c *channel) Tell(_ context.Context, n Notice) (string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.fail != nil {
-		if err := c.fail(m); err != nil {
-			return err
+		if err := c.fail(n.Message); err != nil {
+			return "", err
 		}
 	}
-	c.got = append(c.got, m)
-	c.at = append(c.at, time.Now())
-	return nil
+	c.notices = append(c.notices, n)
+	if n.Loud || n.Kind == NoticeRoutine {
+		c.got = append(c.got, n.Message)
+		c.at = append(c.at, time.Now())
+	}
+	if n.Ref == "" {
+		c.refs++
+		n.Ref = fmt.Sprint(c.refs)
+	}
+	return n.Ref, nil
 }
 
 func (c *channel) failWith(fail func(Message) error) {
@@ -85,6 +102,7 @@ type rig struct {
 	channel *channel
 	alerter *Alerter
 	counts  map[Delivery]int
+	change  func(*Options) // at each start
 	stop    func()
 }
 
@@ -94,15 +112,18 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-func options(store Store, sender Sender) Options {
+func options(store Store, to ...Notifier) Options {
 	const day = 24 * time.Hour
-	return Options{Store: store, Sender: sender, Links: Links{Runbook: "https://wiki.example/keys"}, RepeatEvery: day, ReportDone: true,
+	return Options{Store: store, Notifiers: to, Links: Links{Runbook: "https://wiki.example/keys"}, RepeatEvery: day,
 		WarnBefore: []time.Duration{14 * day, 7 * day, 3 * day, day}}
 }
 
 func (r *rig) start() {
 	o := options(r.store, r.channel)
 	o.OnDelivery = func(d Delivery) { r.counts[d]++ }
+	if r.change != nil {
+		r.change(&o)
+	}
 	a, err := New(o)
 	if err != nil {
 		r.t.Fatal(err)
@@ -126,8 +147,10 @@ func (r *rig) restart() {
 }
 
 // check shows the views and lets the alerter say what it has to.
-func (r *rig) check(views ...View) {
-	r.alerter.Check(time.Now(), views)
+func (r *rig) check(views ...View) { r.show(Scene{Credentials: views}) }
+
+func (r *rig) show(s Scene) {
+	r.alerter.Check(time.Now(), s)
 	r.settle(30 * time.Second) // for the pace of the channel
 }
 
@@ -139,7 +162,7 @@ func (r *rig) settle(d time.Duration) {
 
 func (r *rig) want(titles ...string) {
 	r.t.Helper()
-	if diff := cmp.Diff(titles, r.channel.take()); diff != "" {
+	if diff := gocmp.Diff(titles, r.channel.take()); diff != "" {
 		r.t.Errorf("said (-want +got):\n%s", diff)
 	}
 }
