@@ -214,6 +214,7 @@ func cronCure(err error, example, zoneKey string) string {
 // daemon checks the sections about the daemon itself.
 func (k *checker) daemon() {
 	k.listen()
+	k.alerts()
 	seen := Duration(0)
 	for i, d := range k.c.Alerts.WarnBefore {
 		if i > 0 && d >= seen && !k.anyBroken("alerts.warn_before") {

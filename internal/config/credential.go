@@ -176,6 +176,6 @@ func (c *Config) fillStores() {
 	}
 	if c.Alerts.WarnBefore == nil {
 		const day = Duration(24 * time.Hour)
-		c.Alerts.WarnBefore = []Duration{14 * day, 7 * day, 3 * day, day}
+		c.Alerts.WarnBefore = []Duration{30 * day, 14 * day, 7 * day, 3 * day, day}
 	}
 }

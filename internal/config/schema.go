@@ -98,6 +98,7 @@ func (c *Config) Masked() ([]byte, error) {
 	}
 	m.maskCalls()
 	m.Alerts.RunbookURL = m.Alerts.RunbookURL.withoutQuery()
+	m.Alerts.DashboardURL, m.Alerts.StatusURL = m.Alerts.DashboardURL.withoutQuery(), m.Alerts.StatusURL.withoutQuery()
 	b, err := yaml.Dump(&m, yaml.WithV4Defaults())
 	if err != nil {
 		return nil, fmt.Errorf("encode config: %w", err)

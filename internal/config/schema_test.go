@@ -273,6 +273,10 @@ func valueWords(typ reflect.Type, f field) (words string, inner reflect.Type, su
 		return "date or time", nil, ""
 	case reflect.TypeFor[HookPoint]():
 		return "point", nil, ""
+	case reflect.TypeFor[Weekday]():
+		return "day of the week", nil, ""
+	case reflect.TypeFor[TimeOfDay]():
+		return "time of day", nil, ""
 	}
 	if len(f.enum) > 0 {
 		return "`" + strings.Join(f.enum, "`, `") + "`", nil, ""
