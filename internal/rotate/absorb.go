@@ -110,8 +110,11 @@ func (a *absorber) proof() {
 	a.r.Refusals = addRefusal(a.r.Refusals, now)
 	if flagFalse || pastDate || enoughRefusals(a.r.Refusals, a.in.Policy) {
 		a.r.DeadAt = now
-		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation,
-			Detail: deathSentence(flagFalse, pastDate)})
+		dead := Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation, Detail: deathSentence(flagFalse, pastDate)}
+		if a.r.Live.Generation < a.r.TopGeneration {
+			dead.Actor = "rotatord" // a restored sink serves a key that we replaced ourselves
+		}
+		a.event(EventKeyDead, dead)
 		if a.r.Phase == PhaseOverlap && a.r.Rotation != nil && !a.r.Rotation.Republish {
 			a.r.ProofFailedAt = now // its proof did not hold
 		}
@@ -193,12 +196,17 @@ func (a *absorber) old() {
 	a.r.OldRefusals = addRefusal(a.r.OldRefusals, a.in.Now)
 }
 
-// goneEverywhere: the secret vanished for good and its key's flag is false, so that
-// there is nothing to probe and nothing that works.
+// goneEverywhere: the secret vanished for good, or went back to a key that the portal
+// refuses, and the live key's flag is false: there is nothing to probe and nothing that
+// works.
 func (a *absorber) goneEverywhere() {
 	v := &a.in.View
-	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || a.r.Drift != DriftSinkEmpty || a.in.show(v.first()) != showsVanished ||
-		v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] {
+	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] {
+		return
+	}
+	vanished := a.r.Drift == DriftSinkEmpty && a.in.show(v.first()) == showsVanished
+	behind := a.r.Drift == DriftSinkBehind && a.in.show(v.first()) == showsPrevious && !v.Proof.Valid && v.ProofControl == nil
+	if !vanished && !behind {
 		return
 	}
 	a.r.DeadAt = a.in.Now

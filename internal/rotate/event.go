@@ -49,7 +49,7 @@ const (
 	EventQuarantined  EventKind = "quarantined"
 	EventDatesDiffer  EventKind = "dates_differ"
 	EventAcknowledged EventKind = "acknowledged" // a consumer said which key it runs
-	EventBlocked      EventKind = "blocked" // a due rotation cannot start: Reason
+	EventBlocked      EventKind = "blocked"      // a due rotation cannot start: Reason
 )
 
 // EventKinds lists every kind.

@@ -62,6 +62,9 @@ func drift(d Drift, detail string) Decision {
 // something is wrong with it.
 func (in *In) surveyEvery() time.Duration {
 	r := &in.Record
+	if in.suspected() {
+		return min(in.suspectEvery(), in.Policy.DeepEvery)
+	}
 	if r.Drift != DriftNone || len(r.Refusals) > 0 || !r.DeadAt.IsZero() {
 		return min(in.Policy.ProbeEvery, in.Policy.DeepEvery)
 	}

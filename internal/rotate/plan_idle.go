@@ -191,7 +191,7 @@ func (in *In) effectDrift(target Slot) (Drift, string) {
 // behind: nothing is lost that worked, and a new key is what mends it.
 func (in *In) deathExplains(d Drift) bool {
 	switch d {
-	case DriftKeyRefused, DriftFlag, DriftSinksDiffer:
+	case DriftKeyRefused, DriftFlag, DriftSinksDiffer, DriftSinkBehind:
 		return true
 	case DriftSinkEmpty:
 		// Both keys are gone from the portal, so there is none to write back (rule 8).
@@ -229,9 +229,24 @@ func (in *In) claimBlock() string {
 	return "rotatord instance " + m.Claim.Instance + " claimed this credential at " + stamp(m.Claim.At)
 }
 
-func (in *In) nextSuspect() time.Time {
-	n := max(in.Policy.DeadProbes-1, 1)
-	return in.Now.Add(in.Policy.DeadAfter / time.Duration(n))
+// suspectEvery is how far apart the probes of a refused key are, so that as many as
+// make a death fill just the time that it takes (rule 8).
+func (in *In) suspectEvery() time.Duration {
+	return in.Policy.DeadAfter / time.Duration(max(in.Policy.DeadProbes-1, 1))
+}
+
+func (in *In) nextSuspect() time.Time { return in.Now.Add(in.suspectEvery()) }
+
+// suspected: the served key was refused, and is not yet dead.
+func (in *In) suspected() bool { return len(in.Record.Refusals) > 0 && in.Record.DeadAt.IsZero() }
+
+// nextProbe of the served key in an overlap: sooner while it is suspected.
+func (in *In) nextProbe() time.Time {
+	at := in.Record.ProbedAt.Add(in.Policy.ProbeEvery)
+	if n := len(in.Record.Refusals); in.suspected() {
+		at = earlier(at, in.Record.Refusals[n-1].Add(in.suspectEvery()))
+	}
+	return at
 }
 
 // decideMark writes adoption and hold into the first sink; ok false while it does

@@ -31,11 +31,11 @@ func (in *In) decideOverlapQuiet() Decision {
 	}
 	if in.overlapOver() {
 		d := in.decideRetire()
-		if d.Step != StepNone || d.Need != 0 || in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
+		if d.Step != StepNone || d.Need != 0 || in.Now.Before(in.nextProbe()) {
 			return d
 		}
 	}
-	if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) && (!in.Now.Before(r.RetryAt) || r.LastKind == KindVeto) {
+	if !in.Now.Before(in.nextProbe()) && (!in.Now.Before(r.RetryAt) || r.LastKind == KindVeto) {
 		return in.decideProbe()
 	}
 	if in.hookDue(AfterPublishing) && !in.Now.Before(r.RetryAt) {
@@ -46,7 +46,7 @@ func (in *In) decideOverlapQuiet() Decision {
 			return d
 		}
 	}
-	next := r.ProbedAt.Add(in.Policy.ProbeEvery)
+	next := in.nextProbe()
 	if at := r.RetireAt.Add(-min(r.Offset, 0)); at.After(in.Now) && at.Before(next) {
 		next = at
 	}

@@ -52,11 +52,20 @@ func (in *In) decideClaiming() Decision {
 		return in.working(Decision{Step: StepAbort, Detail: "the first sink shows the key after all"})
 	case sh == showsLive, sh == showsNever && r.Live.Fingerprint == "":
 	case rot.Republish && (sh == showsVanished || sh == showsPrevious):
-	case rot.OutageOK, in.dead() && sh == showsVanished:
+	case rot.OutageOK, in.dead() && (sh == showsVanished || sh == showsPrevious):
+	case (sh == showsPrevious || sh == showsVanished) && in.lostForGood():
+		// The minted key is lost, and the sink went back meanwhile: the repairs of an idle credential have their turn.
+		return in.working(Decision{Step: StepAbort, Blocked: ReasonDrift, Drift: driftOf(sh), Detail: "the first sink shows " + orNothing(e.Key.Fingerprint()) + " (" + string(sh) + ")"})
 	default:
 		return in.working(in.giveWay(driftOf(sh), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+")"))
 	}
 	return in.working(Decision{Step: StepClaim, Slot: rot.Target})
+}
+
+// lostForGood: what the rotation minted is in no memory, and no request for it is under way.
+func (in *In) lostForGood() bool {
+	s := in.Record.Rotation.Target
+	return in.Mem.Minted == "" && !in.Mem.InFlight[s] && !in.Record.Slots[s].Intent.InFlight(in.Now, in.Policy.EffectHorizon)
 }
 
 // giveWay ends a rotation that minted nothing, and waits with one that did.
@@ -209,7 +218,8 @@ func (in *In) decidePublishing() Decision {
 		}
 		return in.working(Decision{Step: StepReclaim, Detail: "the minted key is lost"})
 	}
-	if !r.Rotation.OutageOK && sh != showsLive && sh != showsVanished && (sh != showsNever || r.Live.Fingerprint != "") {
+	// A sink that went back to a key of ours shows one that is dead: its slot was minted into, now or by the live one.
+	if !r.Rotation.OutageOK && sh != showsLive && sh != showsVanished && sh != showsPrevious && (sh != showsNever || r.Live.Fingerprint != "") {
 		return in.working(wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+"); the new key waits in memory"))
 	}
 	if in.foreignInstance(e) {
@@ -242,7 +252,7 @@ func (in *In) decideCommitted() Decision {
 	for i, s := range in.View.Sinks {
 		if s.Err != nil {
 			// The key that the first sink serves is watched while a later one is down.
-			if !in.Now.Before(r.ProbedAt.Add(in.Policy.ProbeEvery)) {
+			if !in.Now.Before(in.nextProbe()) {
 				return in.decideProbe()
 			}
 			return unreachable(s.Err)

@@ -102,22 +102,32 @@ func (v *View) find(f Fingerprint) (Secret, bool) {
 	return Secret{}, false
 }
 
-// repairBehind: the first sink serves an older key of ours. A newer one that some
-// sink still has is republished; else what is served becomes the live key, and the
-// other one counts as in use for one overlap.
+// repairBehind: the first sink serves an older key of ours. A newer one that works and
+// that some sink still has is republished; if it is dead, the older one is, where that
+// works. Else what is served becomes the live key, and the other one counts as in use
+// for one overlap.
 func (in *In) repairBehind() (Decision, bool) {
-	if d, ok := in.lookedAt(NeedEarlier); !ok {
+	if in.dead() {
+		return Decision{}, false // both are: a new key is made
+	}
+	if d, ok := in.lookedAt(NeedEarlier | NeedApp | NeedItem); !ok {
 		return d, true
 	}
-	if in.View.finds(in.Record.Live.Fingerprint) {
-		k := in.Record.Live
-		return Decision{Step: StepStart, Due: ReasonRestore, Key: k, Slot: k.Slot,
-			Detail: "the first sink went back to an older key; the newer one is republished"}, true
-	}
-	e := in.View.first()
+	e, live := in.View.first(), in.Record.Live
 	k := in.Record.Previous
 	if fp := e.Key.Fingerprint(); k.Fingerprint != fp {
 		k = e.Meta.Key
+	}
+	if in.View.finds(live.Fingerprint) {
+		switch {
+		case in.View.App.Active[live.Slot] && !in.pastDate(live.Slot) && in.Record.DeadAt.IsZero():
+			return Decision{Step: StepStart, Due: ReasonRestore, Key: live, Slot: live.Slot,
+				Detail: "the first sink went back to an older key; the newer one is republished"}, true
+		case in.View.Proof.Valid:
+			return Decision{Step: StepStart, Due: ReasonRestore, Key: k, Slot: k.Slot,
+				Detail: "the first sink went back to an older key that works, and the newer one is dead: it is written into every sink"}, true
+		}
+		return wait(ReasonDrift, in.nextSuspect(), "the first sink went back to an older key, and neither works"), true
 	}
 	return Decision{Step: StepSwap, Key: k, Slot: k.Slot,
 		Detail: "the first sink was restored: it serves " + string(k.Fingerprint) + " again"}, true

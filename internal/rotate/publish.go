@@ -85,7 +85,9 @@ func (w *work) commit(back Entry) {
 	}
 	if r.Live.Fingerprint != "" && r.Live.Slot != rot.New.Slot {
 		r.Previous, r.RetireAt = r.Live, time.Time{}
-		r.Slots[r.Live.Slot] = w.slot(r.Live.Slot, UsePrevious, r.Live)
+		if r.Slots[r.Live.Slot].Use != UseOwn {
+			r.Slots[r.Live.Slot] = w.slot(r.Live.Slot, UsePrevious, r.Live)
+		}
 	}
 	r.Live = rot.New
 	st := w.slot(rot.New.Slot, UseLive, rot.New)
@@ -166,10 +168,21 @@ func (w *work) afterPromotion(rot Rotation) {
 	case rot.Reason == ReasonExpiring || rot.Reason == ReasonMaxAge:
 		after := *w.in
 		after.Record = *r
-		if due, why := after.due(); due == rot.Reason {
+		if due, why := after.due(); due == rot.Reason && !w.asAsked(rot) {
 			w.quarantine("a rotation left its own reason true: " + why)
 		}
 	}
+}
+
+// asAsked tells whether the portal gave the new key the life that was asked for. What
+// makes it due again then is time or a changed policy, and not a storm: the next one
+// waits for min_interval.
+func (w *work) asAsked(rot Rotation) bool {
+	tolerance := dateTolerance
+	if w.c.Policy.Precision == PrecisionSecond {
+		tolerance = w.c.Policy.MinGain
+	}
+	return rot.Reason == ReasonExpiring && !rot.Asked.IsZero() && !rot.New.Expires.Before(rot.Asked.Add(-tolerance))
 }
 
 // swap makes the restored sink's key the live one; both count as in use for one
@@ -183,7 +196,10 @@ func (w *work) swap() {
 		r.Previous = KeyFacts{}
 	}
 	r.Slots[old.Slot] = w.slot(old.Slot, UsePrevious, old)
-	r.Slots[k.Slot] = w.slot(k.Slot, UseLive, k)
+	// A lost key of ours that was minted over k stays known as ours: k is dead, and the lost key an orphan.
+	if st := r.Slots[k.Slot]; st.Use != UseOwn || st.Key.Fingerprint == k.Fingerprint {
+		r.Slots[k.Slot] = w.slot(k.Slot, UseLive, k)
+	}
 	r.TopGeneration = top
 	r.DeadAt, r.Refusals, r.MarkDue = time.Time{}, nil, true
 	r.RetireAt, r.Phase = w.in.latest().Add(w.c.Policy.Overlap), PhaseOverlap

@@ -132,6 +132,10 @@ func (w *work) finish(context.Context) {
 // taken: somebody minted into the slot of our previous key. That key is gone, theirs
 // is left alone.
 func (w *work) taken() {
+	if w.rec.Slots[w.d.Slot].Use == UseOwn { // by us: what is in it is retired as an orphan
+		w.ended(w.d.Slot)
+		return
+	}
 	w.event(Event{Kind: EventDrift, Drift: DriftSlotTaken, Slot: w.d.Slot, Detail: w.d.Detail})
 	st := w.rec.Slots[w.d.Slot]
 	w.rec.Slots[w.d.Slot] = SlotState{Use: UseUnknown, Since: w.in.Now, Active: st.Active, Expires: st.Expires, SeenAt: st.SeenAt}

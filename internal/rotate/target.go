@@ -23,6 +23,9 @@ const (
 func (in *In) classify(s Slot) slotClass {
 	st := &in.Record.Slots[s]
 	active := in.View.App.Active[s]
+	if st.Use == UseOwn && active && in.dead() && st.Key.Fingerprint != in.Record.Live.Fingerprint && !in.foreignDate(s) {
+		return slotOwn // what is served there died of our own mint, and that key is lost
+	}
 	if in.served(s) && (active || in.Record.DeadAt.IsZero()) && !in.pastDate(s) {
 		return slotServed
 	}

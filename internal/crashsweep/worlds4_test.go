@@ -1,0 +1,65 @@
+package crashsweep
+
+import (
+	"testing"
+	"time"
+
+	"rotatord/internal/rotate"
+)
+
+// TestSinkRestoredAndTheNewerKeyDies: the first sink goes back to a retired key, and the
+// newer one that another sink still has dies before it is written back.
+func TestSinkRestoredAndTheNewerKeyDies(t *testing.T) {
+	inWorld(t, func(w *world) {
+		before := w.sinks[0].Served().Version
+		w.excuseSink(0) // dead when somebody makes the sink serve it again
+		pause(w.untilDue())
+		w.wantRested()
+		w.excuseSink(1) // killed below
+		w.sinks[0].Restore(before)
+		if err := w.emu.RevokeOutOfBand(string(w.cred.ID.Item), int(w.record().Live.Slot)); err != nil {
+			t.Fatal(err)
+		}
+		w.look()
+		w.wantServedWithin(30 * time.Minute)
+		w.wantRested()
+	})
+}
+
+// TestSinkRestoredWhileAMintedKeyIsLost: the sinks go back to a retired key while a
+// rotation is between its mint and its publication; the minted key dies with the process,
+// or waits in memory.
+func TestSinkRestoredWhileAMintedKeyIsLost(t *testing.T) {
+	for _, killed := range []bool{true, false} {
+		t.Run(map[bool]string{true: "killed", false: "in memory"}[killed], func(t *testing.T) {
+			inWorld(t, func(w *world) {
+				before := [2]rotate.Version{w.sinks[0].Served().Version, w.sinks[1].Served().Version}
+				w.excuseSink(0) // it will be dead when somebody makes the sink serve it again
+				pause(w.untilDue())
+				w.wantRested()
+				w.order(rotate.Command{Kind: rotate.CommandRotate})
+				w.run(day, func(r rotate.AdvanceResult) bool { return r.Record.Phase == rotate.PhaseProving })
+				if killed {
+					w.boot("one")
+				}
+				w.sinks[0].Restore(before[0])
+				w.sinks[1].Restore(before[1])
+				w.look()
+				w.wantServedWithin(time.Hour)
+				w.wantRested()
+			})
+		})
+	}
+}
+
+// wantServedWithin: the first sink serves a key that works again before the time is up.
+func (w *world) wantServedWithin(limit time.Duration) {
+	w.t.Helper()
+	works := func(rotate.AdvanceResult) bool {
+		valid, _ := w.emu.KeyValid(w.sinks[0].Served().Key.Reveal())
+		return valid
+	}
+	if !w.run(limit, works) {
+		w.t.Errorf("no working key is served within %s: %+v", limit, w.record())
+	}
+}
