@@ -43,12 +43,22 @@ const (
 	opAPIKeys   = "api_keys"
 	opParity    = "parity"
 	opUsage     = "usage"
+
+	opAddItem       = "add_item"
+	opEditItem      = "edit_item"
+	opDeleteItem    = "delete_item"
+	opFolder        = "create_folder"
+	opRegisterApp   = "register_app"
+	opEditApp       = "edit_app"
+	opUnregisterApp = "unregister_app"
+	opGrant         = "grant"
 )
 
 // Ops lists every operation, for metrics that create their series at start.
 func Ops() []string {
 	return []string{opSignIn, opOAuth, opSelf, opUser, opItem, opApp, opSetExpiry, opMint, opRevoke, opProve, opControl,
-		opSearch, opContent, opAPITokens, opAPIKeys, opParity, opUsage}
+		opSearch, opContent, opAPITokens, opAPIKeys, opParity, opUsage,
+		opAddItem, opEditItem, opDeleteItem, opFolder, opRegisterApp, opEditApp, opUnregisterApp, opGrant}
 }
 
 // Client of one portal. Its methods may be called from several goroutines.

@@ -203,6 +203,7 @@ const (
 	typeApplication = "Application"
 	typeLegacyKey   = "API Key"
 	keywordToken    = "APIToken"
+	keywordApp      = "Registered App"
 )
 
 func (w wireItem) hasKeyword(word string) bool {
