@@ -43,3 +43,20 @@ func TestUnadoptedIsWhatNobodyHereRenews(t *testing.T) {
 		t.Errorf("unadopted: %+v", got)
 	}
 }
+
+// TestStatusDetailSaysWhatKeepsAnOldKey: each line that on-call needs is there, and none that says nothing.
+func TestStatusDetailSaysWhatKeepsAnOldKey(t *testing.T) {
+	now := time.Now()
+	s := daemon.Status{Name: "maps", Hold: &rotate.Hold{Reason: "audit", By: "the config"}, ProofFail: now.Add(-3 * time.Hour), Dates: "the list of keys says x",
+		Revoke:  rotate.Ladder{Attempts: 4, Since: now.Add(-3 * time.Hour), RetryAt: now.Add(30 * time.Minute), Error: "revoke slot 2: auth"},
+		Orphans: []rotate.Orphan{{Slot: rotate.Slot2, Since: now.Add(-50 * time.Hour)}}}
+	text := statusDetail(s, now)
+	for _, want := range []string{"by the config: audit", "failed 4 times", "revoke slot 2: auth", "(3 hours ago)", "the list of keys says x", "slot 2 - since", "only reported"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is missing in:\n%s", want, text)
+		}
+	}
+	if calm := statusDetail(daemon.Status{Name: "maps"}, now); strings.Contains(calm, "revocation") || strings.Contains(calm, "orphan") || strings.Contains(calm, "0001") {
+		t.Errorf("a calm credential says:\n%s", calm)
+	}
+}

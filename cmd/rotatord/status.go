@@ -152,8 +152,12 @@ func statusDetail(s daemon.Status, now time.Time) string {
 	if s.Request != nil {
 		line("request", fmt.Sprintf("%s by %s, %s", s.Request.Kind, s.Request.By, stamp(s.Request.At, now)))
 	}
-	if s.Hold != nil {
-		line("held", fmt.Sprintf("by %s since %s: %s", s.Hold.By, stamp(s.Hold.Since, now), s.Hold.Reason))
+	if h := s.Hold; h != nil {
+		since := ""
+		if !h.Since.IsZero() { // the config does not say
+			since = " since " + stamp(h.Since, now)
+		}
+		line("held", fmt.Sprintf("by %s%s: %s", h.By, since, h.Reason))
 		at("held until", s.Hold.Until)
 	}
 	if s.Quarantine != nil {
@@ -164,6 +168,18 @@ func statusDetail(s daemon.Status, now time.Time) string {
 	}
 	if s.Attempts > 0 {
 		line("failures", fmt.Sprintf("%d in a row; last: %s", s.Attempts, s.LastError))
+	}
+	if s.Revoke.Attempts > 0 {
+		line("revocation", fmt.Sprintf("failed %d times since %s; next %s; last: %s", s.Revoke.Attempts, stamp(s.Revoke.Since, now), nextIn(s.Revoke.RetryAt, now), s.Revoke.Error))
+	}
+	at("proof failed", s.ProofFail)
+	line("dates differ", s.Dates)
+	for _, o := range s.Orphans {
+		fate := "only reported"
+		if !o.RetireAt.IsZero() {
+			fate = "retired " + stamp(o.RetireAt, now)
+		}
+		line("orphan", fmt.Sprintf("slot %s %s since %s: %s", o.Slot, orDash(string(o.Fingerprint)), stamp(o.Since, now), fate))
 	}
 	at("surveyed", s.SurveyedAt)
 	at("probed", s.ProbedAt)
