@@ -80,7 +80,7 @@ func (v *validator) warn(field, cure, format string, args ...any) {
 
 func (v *validator) texts() {
 	s := v.spec
-	if strings.TrimSpace(s.Title) == "" {
+	if s.Title == "" {
 		v.bad("title", "write what the item is to be called", "is missing")
 	}
 	for _, t := range []struct {
@@ -289,12 +289,20 @@ func referrerFault(r string) (what, cure string) {
 }
 
 func (v *validator) use() {
-	list := v.spec.Personal()
+	// What is wrong already is not judged again.
+	sound, places := []string{}, []string{}
+	for i, id := range v.spec.Privileges {
+		place := at("privileges", i)
+		if !slices.ContainsFunc(v.problems, func(p Problem) bool { return p.Field == place && !p.Warning }) {
+			sound, places = append(sound, id), append(places, place)
+		}
+	}
+	list := personal(sound)
 	switch v.spec.Use {
 	case UsePublic:
-		for i, id := range v.spec.Privileges {
+		for i, id := range sound {
 			if slices.Contains(list, id) {
-				v.bad(at("privileges", i), "leave it out, or write use: private or personal", "%s lets the key act as its owner, which a public key must not", id)
+				v.bad(places[i], "leave it out, or write use: private or personal", "%s lets the key act as its owner, which a public key must not", id)
 			}
 		}
 	case UsePrivate, UsePersonal:
