@@ -38,6 +38,7 @@ type adapters struct {
 	// surveyAt is the schedule of the light surveys.
 	surveyAt cron.Schedule
 	keyEnds  keyEnds
+	troubles troubles
 }
 
 func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*adapters, error) {
@@ -262,7 +263,7 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 		if err != nil {
 			return daemon.Managed{}, err
 		}
-		c.Sinks = append(c.Sinks, &countedSink{Sink: s, metrics: a.metrics})
+		c.Sinks = append(c.Sinks, &countedSink{Sink: s, metrics: a.metrics, troubles: &a.troubles})
 	}
 	if len(cr.Probe.URLs) > 0 {
 		p, err := a.newParity(cr)

@@ -47,7 +47,7 @@ func writeCommands(b *strings.Builder, cmd *cobra.Command) {
 		if sub.Name() == "help" || sub.Name() == "completion" || sub.Hidden {
 			continue
 		}
-		if sub.Runnable() && (!sub.HasSubCommands() || sub.LocalNonPersistentFlags().Lookup("days") != nil) { // usage does something by itself
+		if sub.Runnable() && (!sub.HasSubCommands() || sub.LocalNonPersistentFlags().HasAvailableFlags()) { // usage and alerts do something by themselves
 			fmt.Fprintf(b, "\n## `%s`\n\n%s.\n", strings.TrimSuffix(sub.UseLine(), " [flags]"), sub.Short)
 			if sub.Long != "" {
 				fmt.Fprintf(b, "\n%s\n", sub.Long)

@@ -76,8 +76,9 @@ func (a *adapters) survey(name string, client *portal.Client) func(context.Conte
 		list, err := seen(rotate.PortalID(name), client.Listings(ctx))
 		if ctx.Err() == nil || !errors.Is(context.Cause(ctx), context.Canceled) { // else nobody wants to know any more
 			now := time.Now()
-			a.metrics.SurveyDone(metrics.Survey{Portal: rotate.PortalID(name), Err: err, Took: now.Sub(began), Credentials: len(list), At: now,
-				Due: a.surveyAt.Next(now)})
+			due := a.surveyAt.Next(now)
+			a.metrics.SurveyDone(metrics.Survey{Portal: rotate.PortalID(name), Err: err, Took: now.Sub(began), Credentials: len(list), At: now, Due: due})
+			a.troubles.surveyed(name, err, now, due)
 		}
 		if err == nil {
 			a.lookAtKey(ctx, name, client)
@@ -129,13 +130,15 @@ func (a *adapters) lookAtKey(ctx context.Context, name string, client *portal.Cl
 // is its read-back, which wants the written version.
 type countedSink struct {
 	rotate.Sink
-	metrics *metrics.Metrics
-	wrote   atomic.Pointer[rotate.Version]
+	metrics  *metrics.Metrics
+	troubles *troubles
+	wrote    atomic.Pointer[rotate.Version]
 }
 
 func (s *countedSink) used(op metrics.SinkOperation, result rotate.Result, began time.Time) {
 	now := time.Now()
 	s.metrics.SinkUsed(metrics.SinkUse{Sink: s.Name(), Operation: op, Result: result, At: now, Took: now.Sub(began)})
+	s.troubles.used(s.Name(), op, result, now)
 }
 
 // Read implements rotate.Sink.

@@ -60,7 +60,8 @@ func tellOnce(ctx context.Context, a *app, d *daemon.Daemon) error {
 	if err != nil || people == nil {
 		return err
 	}
-	people.check(time.Now(), d.Views())
+	now := time.Now()
+	people.Check(now, a.adapters.scene(now, d.Views(), nil))
 	if err := people.Flush(ctx); err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "not everything was told", slog.Any("err", err))
 	}

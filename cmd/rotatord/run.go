@@ -135,7 +135,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	v := a.verbs()
 	v.Daemon, v.Exposition = p.daemon, a.metrics.WriteText
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
-		Users: a.cfg.Admin.Users, More: p.usageVerbs(), Log: a.log})
+		Users: a.cfg.Admin.Users, More: append(p.usageVerbs(), p.alertVerbs()...), Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -184,9 +184,18 @@ func (p *process) run(ctx context.Context) error {
 	if p.people != nil {
 		helper(p.people.run)
 	}
-	err := p.daemon.Run(work)
+	ended, err := p.app.begun(ctx)
+	if err != nil {
+		stop()
+		helpers.Wait()
+		return errors.Join(append(errs, err)...)
+	}
+	err = p.daemon.Run(work)
 	stop()
 	helpers.Wait()
+	if err == nil {
+		err = ended(context.WithoutCancel(ctx))
+	}
 	return errors.Join(append(errs, err)...)
 }
 
@@ -221,6 +230,8 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			return nil, err
 		}
 		p.accepted = func() {
+			next.troubles.keep(&p.adapters.Load().troubles)
+			p.watch(next)
 			c.levels.Set(level)
 			p.app.fleet.Configure(cfg.FleetPolicy(), cfg.FleetMembers())
 			if p.acks != nil {
@@ -297,13 +308,16 @@ func (m *monitor) PassDone(healthy bool) {
 	m.mu.Unlock()
 	p.app.metrics.PassDone(now, healthy, due)
 	if p.people != nil {
-		p.people.check(now, p.daemon.Views())
+		p.people.Check(now, p.scene(now))
 	}
 }
 
 // ReloadDone implements daemon.Monitor. Reloads come one at a time.
 func (m *monitor) ReloadDone(fleet *daemon.Fleet, err error) {
 	m.process.app.metrics.ConfigLoaded(err == nil, time.Now())
+	if a := m.process.adapters.Load(); a != nil {
+		a.troubles.reloaded(err, time.Now())
+	}
 	if fleet == nil {
 		return
 	}

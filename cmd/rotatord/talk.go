@@ -7,14 +7,15 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
-	"rotatord/internal/daemon"
+	"rotatord/internal/config"
+	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
-	"rotatord/internal/rotate"
 )
 
 // talker tells people.
@@ -22,20 +23,72 @@ type talker struct{ *alert.Alerter }
 
 // newTalker makes one as the config says; nil if nobody is to be told.
 func newTalker(a *app) (*talker, error) {
-	o := alert.Options{Store: a.db.AlertState(), Links: alert.Links{Runbook: string(a.cfg.Alerts.RunbookURL)},
-		RepeatEvery: a.cfg.Alerts.RepeatEvery.Std(), Log: a.log,
-		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
-	if err := notifiers(a, &o); err != nil || len(o.Notifiers) == 0 {
+	o, err := alertOptions(a)
+	if err != nil {
 		return nil, err
 	}
-	for _, d := range a.cfg.Alerts.WarnBefore {
-		o.WarnBefore = append(o.WarnBefore, d.Std())
+	if err := notifiers(a, &o); err != nil || len(o.Notifiers) == 0 {
+		return nil, err
 	}
 	alerter, err := alert.New(o)
 	if err != nil {
 		return nil, err
 	}
 	return &talker{alerter}, nil
+}
+
+// readStore is the journal's, for a command that only reads.
+type readStore struct{ journal.State }
+
+func (readStore) Put(context.Context, string, []byte) error { return nil }
+func (readStore) Delete(context.Context, string) error      { return nil }
+
+func alertStore(a *app) alert.Store {
+	if !a.writes {
+		return readStore{a.db.AlertState()}
+	}
+	return a.db.AlertState()
+}
+
+// alertOptions of the config, without notifiers.
+func alertOptions(a *app) (alert.Options, error) {
+	c := &a.cfg.Alerts
+	o := alert.Options{Store: alertStore(a), Links: alert.Links{Runbook: string(c.RunbookURL)}, Owner: c.Owner,
+		Waits:       map[alert.Severity]time.Duration{alert.SeverityCritical: c.Wait.Critical.Std(), alert.SeverityWarning: c.Wait.Warning.Std(), alert.SeverityInfo: c.Wait.Info.Std()},
+		RepeatEvery: c.RepeatEvery.Std(), RepeatCritical: c.RepeatCritical.Std(), FlapTimes: c.Flap.Times, FlapWindow: c.Flap.Within.Std(),
+		Routes: map[alert.Condition][]string{}, Log: a.log,
+		OnDelivery: func(d alert.Delivery) { a.metrics.Notification(metrics.Delivery(d)) }}
+	for text, url := range map[string]config.URL{"Dashboard": c.DashboardURL, "Status page": c.StatusURL} {
+		if url != "" {
+			o.Links.Always = append(o.Links.Always, alert.Link{Text: text, URL: string(url)})
+		}
+	}
+	slices.SortFunc(o.Links.Always, func(x, y alert.Link) int { return strings.Compare(x.Text, y.Text) })
+	for condition, to := range c.RoutesOf() {
+		o.Routes[alert.Condition(condition)] = to
+	}
+	for _, d := range c.WarnBefore {
+		o.WarnBefore = append(o.WarnBefore, d.Std())
+	}
+	zone, err := a.cfg.AlertZone()
+	if err != nil {
+		return o, fmt.Errorf("alerts.time_zone: %w", err)
+	}
+	for _, q := range c.QuietHours {
+		hours := alert.QuietHours{From: q.From.Std(), To: q.To.Std(), Zone: zone}
+		for _, d := range q.Days {
+			hours.Days = append(hours.Days, d.Std())
+		}
+		o.QuietHours = append(o.QuietHours, hours)
+	}
+	digest, err := a.cfg.DigestSchedule()
+	if err != nil {
+		return o, fmt.Errorf("alerts.digest: %w", err)
+	}
+	if digest != nil {
+		o.Digest = digest
+	}
+	return o, nil
 }
 
 // notifiers of the config.
@@ -59,18 +112,16 @@ func notifiers(a *app, o *alert.Options) error {
 
 func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
 
-func (t *talker) check(now time.Time, views []daemon.View) {
-	out := make([]alert.View, len(views))
-	for i, v := range views {
-		due, _ := rotate.DueAt(v.Record, v.Policy)
-		out[i] = alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
-			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
-			ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore}
-		for _, s := range v.Managed.Sinks {
-			out[i].Sinks = append(out[i].Sinks, s.Name())
-		}
+// begun notes that a daemon has started, and returns what notes that it stops.
+func (a *app) begun(ctx context.Context) (func(context.Context) error, error) {
+	crashes, end, err := alert.Begin(ctx, a.db.AlertState(), time.Now().UTC())
+	if err != nil {
+		return nil, err
 	}
-	t.Check(now, alert.Scene{Credentials: out})
+	a.adapters.troubles.mu.Lock()
+	a.adapters.troubles.crashes = crashes
+	a.adapters.troubles.mu.Unlock()
+	return end, nil
 }
 
 // withoutURL is an HTTP client's error without the address, which may hold a token, and

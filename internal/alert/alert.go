@@ -33,7 +33,7 @@ type View struct {
 	Owner       string
 	Environment string
 	Consumers   []string // who breaks when the key dies
-	Sinks       []string // by name
+	Sinks       []string // by name, and VaultSubject where one is in it
 	Mode        rotate.Mode
 	Record      rotate.Record
 	Detail      string    // the last plan's sentence; "" before the first
@@ -246,6 +246,9 @@ func (a *Alerter) Flush(ctx context.Context) error {
 	ways.Wait()
 	return nil
 }
+
+// Load what was stored, for List and the others without a Run.
+func (a *Alerter) Load(ctx context.Context) error { return a.load(ctx) }
 
 func (a *Alerter) load(ctx context.Context) error {
 	a.desk.Lock()

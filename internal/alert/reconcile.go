@@ -78,7 +78,7 @@ func (a *Alerter) see(h *holding, cause string, now time.Time) bool {
 	case r == nil:
 		r = &Alert{Key: h.key(), Condition: h.condition, Subject: h.subject, State: StateOpen, Since: now, Settled: now, Waiting: true, Mark: h.mark}
 		a.state.alerts[r.Key] = r
-		changed = true
+		r.Title, changed = a.title(r, now), true
 	case !r.Ended.IsZero():
 		a.reopen(r, now)
 		changed = true

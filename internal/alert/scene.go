@@ -92,7 +92,11 @@ func (a *Alerter) holdings(s Scene, now time.Time) (all map[string]*holding, unk
 	}
 	for i := range s.Health.Sinks {
 		k := &s.Health.Sinks[i]
-		add(holding{subject: k.Sink, owner: a.o.Owner, sinks: []string{k.Sink}, sink: k}, k.findings(now))
+		on := []string{k.Sink}
+		if k.Vault {
+			on = append(on, VaultSubject)
+		}
+		add(holding{subject: k.Sink, owner: a.o.Owner, sinks: on, sink: k}, k.findings(now))
 		for _, c := range []Condition{ConditionSinkFailing, ConditionVaultToken} {
 			unknown[keyOf(c, k.Sink)] = !k.Known
 		}

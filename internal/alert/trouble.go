@@ -42,7 +42,8 @@ type SinkHealth struct {
 	Known        bool
 	FailingSince time.Time // no operation succeeds since then; zero: it works
 	Why          string
-	TokenExpires time.Time // of Vault's sign-in, unless it is renewed; zero: unknown, or never
+	Vault        bool      // it is in the config's Vault, and so needs the sign-in there
+	TokenExpires time.Time // of that sign-in, for VaultSubject; zero: unknown, or never
 }
 
 // DaemonHealth is what the daemon knows of itself.
@@ -52,8 +53,8 @@ type DaemonHealth struct {
 	ReloadError   string
 }
 
-// VaultSubject is the Vault of the config.
-const VaultSubject = "vault"
+// VaultSubject is the Vault of the config; no sink can have that name.
+const VaultSubject = "Vault"
 
 const daemonSubject = "rotatord"
 
