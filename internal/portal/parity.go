@@ -35,6 +35,7 @@ type ParityOptions struct {
 // is not bound to a portal: the URLs are those of location services and the like.
 type Parity struct {
 	opts   ParityOptions
+	op     string
 	urls   []*url.URL
 	client *http.Client
 	counts counts
@@ -44,7 +45,7 @@ var _ rotate.Parity = (*Parity)(nil)
 
 // NewParity checks the URLs against the allowed hosts. It sends nothing.
 func NewParity(o ParityOptions) (*Parity, error) {
-	p := &Parity{opts: o}
+	p := &Parity{opts: o, op: opParity}
 	p.opts.Timeout = orElse(o.Timeout, defaultTimeout)
 	p.opts.MaxBody = orElse(o.MaxBody, defaultMaxBody)
 	p.opts.UserAgent = orElse(o.UserAgent, defaultUserAgent)
@@ -83,13 +84,13 @@ func (p *Parity) Counts() map[Counted]int { return p.counts.snapshot() }
 func (p *Parity) Compare(ctx context.Context, old, minted rotate.Secret, referrer string) error {
 	for _, u := range p.urls {
 		what := "compare keys at " + u.Host + u.Path
-		after, err := p.ask(ctx, what, u, minted, referrer)
+		after, _, err := p.ask(ctx, what, u, minted, referrer)
 		if err != nil {
 			return err
 		}
 		before := seen{status: http.StatusOK} // without an old key, the new one has to work
 		if !old.IsZero() {
-			if before, err = p.ask(ctx, what, u, old, referrer); err != nil {
+			if before, _, err = p.ask(ctx, what, u, old, referrer); err != nil {
 				return err
 			}
 		}
@@ -120,42 +121,44 @@ func (s seen) String() string {
 	return fmt.Sprintf("HTTP %d with code %d", s.status, s.code)
 }
 
-func (p *Parity) ask(ctx context.Context, what string, u *url.URL, key rotate.Secret, referrer string) (seen, error) {
+func (p *Parity) ask(ctx context.Context, what string, u *url.URL, key rotate.Secret, referrer string) (seen, []byte, error) {
 	start := time.Now()
-	got, err := p.get(ctx, u, key, referrer)
-	p.counts.add(Counted{Op: opParity, Purpose: rotate.PurposeParity})
+	got, body, err := p.get(ctx, u, key, referrer)
+	p.counts.add(Counted{Op: p.op, Purpose: rotate.PurposeParity})
 	result := rotate.ResultOK
 	if err != nil {
 		err.Op = what
 		result = rotate.Result(err.Kind)
 	}
 	if p.opts.OnRequest != nil {
-		p.opts.OnRequest(opParity, rotate.PurposeParity, result, time.Since(start))
+		p.opts.OnRequest(p.op, rotate.PurposeParity, result, time.Since(start))
 	}
-	return got, asError(err)
+	return got, body, asError(err)
 }
 
-func (p *Parity) get(ctx context.Context, u *url.URL, key rotate.Secret, referrer string) (seen, *rotate.Error) {
+// get asks with the key, or as nobody without one.
+func (p *Parity) get(ctx context.Context, u *url.URL, key rotate.Secret, referrer string) (seen, []byte, *rotate.Error) {
 	secrets := []string{key.Reveal()}
 	ctx, cancel := context.WithTimeout(ctx, p.opts.Timeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
-		return seen{}, &rotate.Error{Kind: rotate.KindPermanent, Err: errors.New("the url cannot be used")}
+		return seen{}, nil, &rotate.Error{Kind: rotate.KindPermanent, Err: errors.New("the url cannot be used")}
 	}
-	// Documented for access tokens where a proxy may consume Authorization.
-	req.Header.Set("X-Esri-Authorization", "Bearer "+key.Reveal())
+	if !key.IsZero() { // documented for access tokens where a proxy may consume Authorization
+		req.Header.Set("X-Esri-Authorization", "Bearer "+key.Reveal())
+	}
 	req.Header.Set("User-Agent", p.opts.UserAgent)
 	if referrer != "" {
 		req.Header.Set("Referer", referrer)
 	}
 	res, err := p.client.Do(req)
 	if err != nil {
-		return seen{}, &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: cleanTransport(err, secrets)}
+		return seen{}, nil, &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: cleanTransport(err, secrets)}
 	}
 	body, err := io.ReadAll(io.LimitReader(res.Body, p.opts.MaxBody))
 	if err := errors.Join(err, res.Body.Close()); err != nil {
-		return seen{}, &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: cleanTransport(err, secrets)}
+		return seen{}, nil, &rotate.Error{Kind: rotate.KindTransient, Cause: rotate.CauseUnreachable, Err: cleanTransport(err, secrets)}
 	}
 	got := seen{status: res.StatusCode}
 	if f, _ := readFault(body); f != nil {
@@ -163,10 +166,10 @@ func (p *Parity) get(ctx context.Context, u *url.URL, key rotate.Secret, referre
 	}
 	if got.status == http.StatusTooManyRequests || got.code == http.StatusTooManyRequests {
 		date, _ := http.ParseTime(res.Header.Get("Date")) // zero without one
-		return got, &rotate.Error{Kind: rotate.KindRateLimited, Wait: exchange{header: res.Header, date: date, arrived: time.Now()}.wait(), Err: errors.New(got.String())}
+		return got, nil, &rotate.Error{Kind: rotate.KindRateLimited, Wait: exchange{header: res.Header, date: date, arrived: time.Now()}.wait(), Err: errors.New(got.String())}
 	}
 	if got.status >= 500 || got.code >= 500 {
-		return got, &rotate.Error{Kind: rotate.KindTransient, Err: errors.New(got.String())}
+		return got, nil, &rotate.Error{Kind: rotate.KindTransient, Err: errors.New(got.String())}
 	}
-	return got, nil
+	return got, body, nil
 }
