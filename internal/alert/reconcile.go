@@ -274,7 +274,7 @@ func (a *Alerter) sweep(ctx context.Context, now time.Time) {
 	for key, r := range a.state.alerts {
 		switch {
 		case r.Ended.IsZero() || now.Sub(r.Ended) < a.o.FlapWindow:
-		case r.Group != "" && a.state.alerts[r.Group] != nil && a.state.alerts[r.Group].Ended.IsZero():
+		case r.Group != "" && a.state.alerts[r.Group] != nil: // which is composed of its members to the end
 		case r.Group == "" && !a.endKnown(r) && now.Sub(r.Ended) < endedKept:
 		default:
 			a.forget(ctx, key)
