@@ -53,7 +53,7 @@ var layers = map[string][]string{
 
 // testSupport may be imported by tests and by one another. The emulator is also
 // a command that ships, so portaltest is not among them.
-var testSupport = []string{"internal/testkit", "internal/rotate/rotatetest", "internal/web/webtest"}
+var testSupport = []string{"internal/testkit", "internal/rotate/rotatetest", "internal/web/webtest", "internal/alert/notifytest", "internal/alert/slack/slacktest"}
 
 type source struct {
 	file    string // slash path from the module's root
