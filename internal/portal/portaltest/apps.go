@@ -95,7 +95,7 @@ func (e *Emulator) registerApp(c *call) (any, error) {
 		return nil, forbidden()
 	}
 	if it.app != nil {
-		return nil, badRequest(textAlreadyAnApp)
+		return e.registerAgain(c, it)
 	}
 	privileges, err := e.wantedPrivileges(c, it)
 	if err != nil {
@@ -103,11 +103,14 @@ func (e *Emulator) registerApp(c *call) (any, error) {
 	}
 	e.change(c, it, func() {
 		a := &app{clientID: e.text(16), secret: e.hexID(), appType: c.form.Get("appType"), registered: c.now, modified: c.now,
-			privileges: privileges, personal: c.boolParam("isPersonalAPIToken")}
+			privileges: privileges, personal: e.personal(c, privileges)}
 		a.redirectURIs, _ = c.arrayParam("redirect_uris")
 		a.referrers, _ = c.arrayParam("httpReferrers")
 		it.app = a
 		e.clients[a.clientID] = it.ID
+		if e.is(SwitchOwnKeywords, "dropped") {
+			it.Keywords = nil
+		}
 		e.portalKeywords(it)
 		e.record(Event{Kind: EventRegistered, Op: c.op, ItemID: it.ID, ClientID: a.clientID, Late: c.late})
 	})
@@ -115,6 +118,45 @@ func (e *Emulator) registerApp(c *call) (any, error) {
 		return obj{"itemId": it.ID, "success": true}, nil // a lie
 	}
 	return e.appJSON(c, it), nil
+}
+
+// registerAgain applies switch register_twice.
+func (e *Emulator) registerAgain(c *call, it *item) (any, error) {
+	if e.is(SwitchRegisterTwice, "refuse") {
+		return nil, badRequest(textAlreadyAnApp)
+	}
+	if e.is(SwitchRegisterTwice, "updates") {
+		return e.replaceApp(c, it)
+	}
+	privileges, err := e.wantedPrivileges(c, it)
+	if err != nil || c.lied {
+		return e.appJSON(c, it), err
+	}
+	e.dropApp(c, it, EndedUnregistered)
+	it.app = &app{clientID: e.text(16), secret: e.hexID(), appType: c.form.Get("appType"), registered: c.now, modified: c.now,
+		privileges: privileges, personal: e.personal(c, privileges)}
+	it.app.redirectURIs, _ = c.arrayParam("redirect_uris")
+	it.app.referrers, _ = c.arrayParam("httpReferrers")
+	e.clients[it.app.clientID] = it.ID
+	e.reindex(it)
+	e.record(Event{Kind: EventRegistered, Op: c.op, ItemID: it.ID, ClientID: it.app.clientID, Late: c.late})
+	return e.appJSON(c, it), nil
+}
+
+// personal is isPersonalAPIToken as switch personal_flag has it. The privileges that do not act as the owner are those of
+// the contract's section 4.1, and those of location services that Online has not.
+func (e *Emulator) personal(c *call, privileges []string) bool {
+	if e.is(SwitchPersonalFlag, "as_sent") {
+		return c.boolParam("isPersonalAPIToken")
+	}
+	return slices.ContainsFunc(privileges, func(p string) bool {
+		switch p {
+		case "premium:publisher:rasteranalysis", "portal:publisher:publishDynamicImagery", "portal:publisher:publishTiledImagery",
+			"portal:publisher:publishFeatures", privilegeCreate:
+			return false
+		}
+		return !strings.HasPrefix(p, "premium:user:") && !strings.HasPrefix(p, itemGrantPrefix)
+	})
 }
 
 // wantedPrivileges reads and checks the privileges of a registration or update.
@@ -145,12 +187,16 @@ func (e *Emulator) wantedPrivileges(c *call, it *item) ([]string, error) {
 	return kept, nil
 }
 
-// updateApp replaces what is sent and resets what is left out; it kills the keys.
 func (e *Emulator) updateApp(c *call) (any, error) {
 	it, err := e.appItem(c)
 	if err != nil {
 		return nil, err
 	}
+	return e.replaceApp(c, it)
+}
+
+// replaceApp replaces what is sent and resets what is left out; it kills the keys.
+func (e *Emulator) replaceApp(c *call, it *item) (any, error) {
 	privileges, err := e.wantedPrivileges(c, it)
 	if err != nil {
 		return nil, err
@@ -164,8 +210,8 @@ func (e *Emulator) updateApp(c *call) (any, error) {
 		same := slices.Equal(sorted(privileges), sorted(it.app.privileges)) && slices.Equal(sorted(referrers), sorted(it.app.referrers)) &&
 			slices.Equal(redirects, it.app.redirectURIs)
 		it.app.privileges, it.app.referrers, it.app.redirectURIs = privileges, referrers, redirects
-		if c.form.Has("isPersonalAPIToken") {
-			it.app.personal = c.boolParam("isPersonalAPIToken")
+		if c.form.Has("isPersonalAPIToken") || e.is(SwitchPersonalFlag, "computed") {
+			it.app.personal = e.personal(c, privileges)
 		}
 		it.app.modified = c.now
 		if !same || e.is(SwitchAppUpdateUnchanged, "clears_both") {
@@ -182,6 +228,9 @@ func (e *Emulator) unregisterApp(c *call) (any, error) {
 	it, err := e.appItem(c)
 	if err != nil {
 		return nil, err
+	}
+	if it.Protected && e.is(SwitchProtectedUnregister, "refused") {
+		return nil, badRequest(textProtected)
 	}
 	if !c.lied {
 		before := it.clone()

@@ -46,7 +46,7 @@ func TestDocSwitches(t *testing.T) {
 		t.Fatal(err)
 	}
 	page := string(raw)
-	for marker, group := range map[string][]Switch{"contract switches": contractSwitches(), "further switches": furtherSwitches()} {
+	for marker, group := range map[string][]Switch{"contract switches": contractSwitches(), "further switches": furtherSwitches(), "admin switches": adminSwitches()} {
 		got, want := between(t, page, marker), switchRows(group)
 		if got == want {
 			continue

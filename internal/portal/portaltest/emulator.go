@@ -77,6 +77,7 @@ type Emulator struct {
 	added    []UsageRow
 	limiter  limiter
 	inFlight int
+	billed   int // calls of location services that would cost
 
 	events     []Event
 	untold     []Event // made under mu, told to watchers after it

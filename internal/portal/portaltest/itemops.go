@@ -21,8 +21,9 @@ func (e *Emulator) dropItem(c *call, it *item) {
 	e.dropApp(c, it, EndedDeleted)
 	delete(e.items, it.ID)
 	e.order = without(e.order, it.ID)
-	owner := e.users[it.Owner]
-	owner.items = without(owner.items, it.ID)
+	if owner := e.users[it.Owner]; owner != nil { // none for another organisation's item
+		owner.items = without(owner.items, it.ID)
+	}
 	e.unindex(it)
 	e.record(Event{Kind: EventItemDeleted, Op: c.op, ItemID: it.ID, Late: c.late, OutOfBand: c.op == ""})
 }
@@ -86,7 +87,7 @@ func (e *Emulator) createFolder(c *call) (any, error) {
 	if title == "" {
 		return nil, badRequest("'title' must be specified.")
 	}
-	if _, taken := owner.folder(title); taken {
+	if owner.hasTitle(title) && e.is(SwitchFolderTaken, "refuse") {
 		return nil, badRequest(textFolderExists)
 	}
 	f := e.addFolder(owner, title)

@@ -14,6 +14,8 @@ func (p Product) keepsKeys() bool { return p != Enterprise113 }
 // manages says whether the identity may read and change the item's app and dates.
 func (e *Emulator) manages(id identity, it *item) bool {
 	switch {
+	case it.org != "":
+		return false
 	case id.key != nil:
 		all := id.has(privilegeViewAll) && id.has(privilegeEditAll)
 		granted := id.keyOf.app.grantsItem(it.ID)
@@ -40,6 +42,8 @@ func (e *Emulator) sees(id identity, it *item) bool {
 		return true
 	}
 	switch {
+	case it.org != "":
+		return !id.anonymous() && id.key == nil // another organisation shares it with people
 	case id.key != nil:
 		return id.has(privilegeViewAll) || id.keyOf.app.grantsItem(it.ID)
 	case id.user == nil || id.kind == tokenApp:
@@ -162,18 +166,22 @@ func (e *Emulator) contentOwner(c *call) (*account, error) {
 
 // setFields stores what the request sends of an item's ordinary members.
 func (e *Emulator) setFields(c *call, it *item) {
+	// said: an update's empty value counts only as switch empty_fields has it.
+	said := func(name string) bool {
+		return c.form.Has(name) && (c.form.Get(name) != "" || c.op == OpAddItem || c.boolParam("clearEmptyFields") || e.is(SwitchEmptyFields, "clear"))
+	}
 	for _, name := range textFields() {
-		if c.form.Has(name) {
+		if said(name) {
 			it.fields[name] = c.form.Get(name)
 		}
 	}
-	if c.form.Has("title") {
+	if c.form.Get("title") != "" { // an item always has one
 		it.Title = c.form.Get("title")
 	}
 	if c.form.Has("text") {
 		it.data = c.form.Get("text")
 	}
-	if c.form.Has("tags") {
+	if said("tags") {
 		it.Tags = splitList(c.form.Get("tags"))
 	}
 	if c.form.Has("typeKeywords") {

@@ -1,6 +1,9 @@
 package portaltest
 
-import "encoding/json"
+import (
+	"cmp"
+	"encoding/json"
+)
 
 // itemView is an item as the portal shows it. It is a struct and not a map because listings show it ten thousand times.
 type itemView struct {
@@ -62,7 +65,7 @@ type itemView struct {
 // view shows the item to the identity.
 func (e *Emulator) view(it *item, id identity) itemView {
 	none := []string{}
-	v := itemView{ID: it.ID, Owner: it.Owner, OrgID: e.orgID, Created: millis(it.Created), Modified: millis(it.Modified),
+	v := itemView{ID: it.ID, Owner: it.Owner, OrgID: cmp.Or(it.org, e.orgID), Created: millis(it.Created), Modified: millis(it.Modified),
 		IsOrgItem: true, Title: it.Title, Type: it.Type, TypeKeywords: nonNil(it.Keywords), Tags: nonNil(it.Tags),
 		Name: it.field("name", nil), Description: it.field("description", nil), Snippet: it.field("snippet", nil),
 		Documentation: it.field("documentation", nil), Extent: it.field("extent", none), Categories: it.field("categories", none),

@@ -146,20 +146,3 @@ func (e *Emulator) validateKey(c *call) (any, error) {
 	}
 	return obj{"valid": valid}, nil
 }
-
-// service stands in for a location service: the last path segment names the privilege that a token needs there.
-func (e *Emulator) service(c *call) (any, error) {
-	status := func(s int) int {
-		if e.is(SwitchServiceStatus, "body") {
-			return 0
-		}
-		return s
-	}
-	if c.id.anonymous() {
-		return nil, &apiError{code: 499, message: "Token Required", status: status(401)}
-	}
-	if !c.id.has(c.vars[0]) {
-		return nil, &apiError{code: 403, message: textServiceNoAccess, status: status(403)}
-	}
-	return obj{"serviceDescription": c.vars[0], "currentVersion": 11.4}, nil
-}

@@ -37,6 +37,10 @@ func (a *account) folder(idOrTitle string) (folder, bool) {
 	return a.folders[i], true
 }
 
+func (a *account) hasTitle(title string) bool {
+	return slices.ContainsFunc(a.folders, func(f folder) bool { return f.Title == title })
+}
+
 type folder struct {
 	ID       string `json:"id"`
 	Title    string `json:"title"`
@@ -56,13 +60,16 @@ type item struct {
 	dates                          [2]int64 // apiTokenNExpirationDate in epoch ms, -1 for none
 	personal                       bool
 	app                            *app
-	prev                           *item // as it was before its last effect; what a stale replica would still show
+	org                            string   // of another organisation's item
+	groups                         []string // ids of those that it is shared with
+	prev                           *item    // as it was before its last effect; what a stale replica would still show
 }
 
 func (it *item) clone() *item {
 	c := *it
 	c.Keywords = slices.Clone(it.Keywords)
 	c.Tags = slices.Clone(it.Tags)
+	c.groups = slices.Clone(it.groups)
 	c.fields = maps.Clone(it.fields)
 	c.prev = nil
 	if it.app != nil {

@@ -1,6 +1,7 @@
 package portaltest
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -212,7 +213,9 @@ func (p *queryParser) term(field, value string) matcher {
 		case "owner":
 			return same(it.Owner)
 		case "orgid", "accountid":
-			return same(orgID)
+			return same(cmp.Or(it.org, orgID))
+		case "group":
+			return anyOf(it.groups, same)
 		case "type":
 			return same(it.Type)
 		case "access":

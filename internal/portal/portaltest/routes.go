@@ -34,7 +34,7 @@ func (r *route) match(segments []string) (vars []string, ok bool) {
 	return vars, true
 }
 
-// servicePrefix is where the emulator stands in for the location services that a key is probed against.
+// servicePrefix is where location services are, whatever their host, and hosted layers.
 const servicePrefix = "/arcgis/rest/services/"
 
 func (e *Emulator) routeTable() []route {
@@ -70,7 +70,12 @@ func (e *Emulator) routeTable() []route {
 	}
 	add(OpItem, false, authNeeded, e.readOwnItem, "content/users/{}/items/{}", "content/users/{}/{}/items/{}")
 	add(OpUserContent, false, authNeeded, e.userContent, "content/users/{}", "content/users/{}/{}")
-	add(OpService, false, authMaybe, e.service, servicePrefix+"{}")
+	for _, s := range locationServices() {
+		add(OpService, false, authNone, e.serve(s), servicePrefix+s.path)
+	}
+	add(OpService, false, authNone, e.featureService, servicePrefix+"Hosted/{}/FeatureServer", servicePrefix+"Hosted/{}/FeatureServer/{}",
+		servicePrefix+"Hosted/{}/FeatureServer/{}/query")
+	add(OpService, false, authNone, e.service, servicePrefix+"{}")
 	return table
 }
 

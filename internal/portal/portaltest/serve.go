@@ -180,8 +180,6 @@ func (e *Emulator) render(c *call, value any, err error) outcome {
 		value = apiErr.body()
 		if apiErr.status != 0 {
 			status = apiErr.status
-		} else if c.op == OpService && e.is(SwitchServiceStatus, "http") {
-			status = http.StatusUnauthorized
 		}
 	}
 	if p, ok := value.(page); ok {

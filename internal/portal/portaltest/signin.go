@@ -110,7 +110,11 @@ func (e *Emulator) userInfo(c *call) (any, error) {
 	if u == nil || c.id.anonymous() {
 		return nil, &apiError{code: 400, messageCode: "COM_0018", message: textUserMissing}
 	}
-	return e.userJSON(u), nil
+	o := e.userJSON(u)
+	if u != c.id.user && e.is(SwitchUserPrivileges, "own_only") {
+		delete(o, "privileges")
+	}
+	return o, nil
 }
 
 func (e *Emulator) userJSON(u *account) obj {

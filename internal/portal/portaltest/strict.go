@@ -86,8 +86,43 @@ func (c *call) strictParams() string {
 	if (c.op == OpMint || c.op == OpRevoke) && c.slotParam() == 0 {
 		return "parameter apiToken must be 1 or 2"
 	}
+	if text := c.strictAdmin(); text != "" {
+		return text
+	}
 	if c.op == OpSignIn && (c.form.Get("client") != "referer" || c.form.Get("referer") == "") {
 		return "sign in with client=referer and a referer"
+	}
+	return ""
+}
+
+// strictAdmin holds the parameters of what creates, edits and retires credentials.
+func (c *call) strictAdmin() string {
+	for _, name := range []string{"isPersonalAPIToken", "clearEmptyFields", "permanentDelete"} {
+		if v := c.form.Get(name); c.form.Has(name) && v != "true" && v != "false" {
+			return "parameter " + name + " must be true or false"
+		}
+	}
+	switch c.op {
+	case OpRegisterApp, OpAppUpdate:
+		if c.form.Get("appType") != "multiple" {
+			return "parameter appType must be multiple"
+		}
+		if c.form.Get("redirect_uris") == "" {
+			return "parameter redirect_uris is missing" // what is left out may be reset
+		}
+	case OpMoveItem:
+		if it := c.e.items[c.itemID]; it != nil && c.form.Get("folder") != "/" && c.e.users[it.Owner] != nil {
+			if f, ok := c.e.users[it.Owner].folder(c.form.Get("folder")); ok && f.ID != c.form.Get("folder") {
+				return "parameter folder must be an id or /"
+			}
+		}
+	case OpUpdateItem:
+		for name, values := range c.form {
+			if values[0] == "" && name != "typeKeywords" && c.form.Get("clearEmptyFields") != "true" {
+				return "parameter " + name + " is empty without clearEmptyFields=true"
+			}
+		}
+	default: // nothing of its own
 	}
 	return ""
 }
@@ -149,7 +184,7 @@ func paramsOf(op Op) string {
 	case OpAddItem:
 		return item + "subscriptionType isPersonalAPIToken apiToken1ExpirationDate apiToken2ExpirationDate"
 	case OpUpdateItem, OpSetDate:
-		return item + "apiToken1ExpirationDate apiToken2ExpirationDate"
+		return item + "clearEmptyFields apiToken1ExpirationDate apiToken2ExpirationDate"
 	case OpRegisterApp:
 		return "itemId " + app
 	case OpAppUpdate:
@@ -192,6 +227,8 @@ func requiredOf(op Op) string {
 		return "itemId appType redirect_uris httpReferrers privileges"
 	case OpAppUpdate:
 		return "httpReferrers privileges"
+	case OpDeleteItem:
+		return "permanentDelete"
 	case OpMoveItem:
 		return "folder"
 	case OpCreateFolder:

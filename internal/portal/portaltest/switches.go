@@ -38,6 +38,16 @@ const (
 	SwitchKeywordAppears        = "api_token_keyword"
 	SwitchDateHeader            = "date_header"
 	SwitchServiceStatus         = "service_status"
+	SwitchServiceNoPrivilege    = "service_no_privilege"
+	SwitchServiceRoots          = "service_roots"
+	SwitchServiceArguments      = "service_arguments"
+	SwitchRegisterTwice         = "register_twice"
+	SwitchOwnKeywords           = "own_keywords"
+	SwitchEmptyFields           = "empty_fields"
+	SwitchPersonalFlag          = "personal_flag"
+	SwitchProtectedUnregister   = "protected_unregister"
+	SwitchFolderTaken           = "folder_taken"
+	SwitchUserPrivileges        = "user_privileges"
 	SwitchProveExpiration       = "prove_expiration"
 	SwitchUsagePairs            = "usage_pairs"
 	SwitchUsageRange            = "usage_range"
@@ -82,7 +92,7 @@ func (s Switch) accepts(value string) error {
 
 // switchTable is made anew on each call: there is no shared state to guard. The first value is the default.
 func switchTable() []Switch {
-	table := slices.Concat(contractSwitches(), furtherSwitches())
+	table := slices.Concat(contractSwitches(), furtherSwitches(), adminSwitches())
 	for i := range table {
 		table[i].Default = table[i].Values[0]
 		table[i].Value = table[i].Default
@@ -157,8 +167,8 @@ func furtherSwitches() []Switch {
 			Meaning: "when the portal adds the keyword APIToken: with the first slot date or key, or at registration of any multiple app"},
 		{Name: SwitchDateHeader, Values: []string{"on", valueOff, "10m", "-10m"}, AnyDuration: true,
 			Meaning: "the Date header: the emulator's clock, absent, or wrong by a duration"},
-		{Name: SwitchServiceStatus, Values: []string{"http", "body"},
-			Meaning: "location services report errors by HTTP status, or with HTTP 200 and an error body"},
+		{Name: SwitchServiceStatus, Values: []string{"as_known", "http", "body"},
+			Meaning: "location services report errors each as clients have seen it, all by HTTP status, or all with HTTP 200 and an error body"},
 		{Name: SwitchProveExpiration, Values: []string{"key", "item"},
 			Meaning: "appInfo.expirationDate: the key's own expiry, or the date that the item shows now"},
 		{Name: SwitchUsagePairs, Values: []string{"strings", "numbers", "sparse", "null"},
@@ -173,6 +183,32 @@ func furtherSwitches() []Switch {
 			Meaning: "who may read usage: admins and holders of portal:admin:createReports, admins alone, or everybody signed in"},
 		{Name: SwitchUsageLag, Values: []string{"0s", "3h", "36h"}, AnyDuration: true,
 			Meaning: "how long after it happened traffic shows in usage"},
+	}
+}
+
+// adminSwitches are guesses about what creates, edits and proves credentials.
+func adminSwitches() []Switch {
+	return []Switch{
+		{Name: SwitchServiceNoPrivilege, Values: []string{"403", "498", "499"},
+			Meaning: "what an older location service or a layer answers to a live key without the privilege or grant"},
+		{Name: SwitchServiceRoots, Values: []string{"open", "closed"},
+			Meaning: "whether the elevation service's and the routing catalogue's own pages answer to anybody, or want key and privilege"},
+		{Name: SwitchServiceArguments, Values: []string{"token_first", "arguments_first"},
+			Meaning: "whether a location service looks at the token or at missing arguments first"},
+		{Name: SwitchRegisterTwice, Values: []string{"refuse", "updates", "replaces"},
+			Meaning: "registerApp of an item that has an app: 400; an app update, which kills the keys; or another client id and secret"},
+		{Name: SwitchOwnKeywords, Values: []string{"kept", "dropped"},
+			Meaning: "type keywords of our own when the app is registered"},
+		{Name: SwitchEmptyFields, Values: []string{"need_flag", "clear"},
+			Meaning: "an empty value in an item update changes something only beside clearEmptyFields=true, or always"},
+		{Name: SwitchPersonalFlag, Values: []string{"as_sent", "computed"},
+			Meaning: "isPersonalAPIToken of an app: what was sent, or whether a privilege acts as the owner"},
+		{Name: SwitchProtectedUnregister, Values: []string{"allowed", "refused"},
+			Meaning: "unregistering the app of a protected item"},
+		{Name: SwitchFolderTaken, Values: []string{"refuse", "second"},
+			Meaning: "createFolder with a title that the user has: 400, or a second folder of that title"},
+		{Name: SwitchUserPrivileges, Values: []string{"shown", "own_only"},
+			Meaning: "whether community/users shows everybody's privileges, or one's own alone"},
 	}
 }
 

@@ -220,6 +220,7 @@ func (w *world) register(privileges string) any {
 func TestSwitches(t *testing.T) {
 	rows := switchTests()
 	maps.Copy(rows, moreSwitchTests())
+	maps.Copy(rows, adminSwitchTests())
 	maps.Copy(rows, usageSwitchTests())
 	var missing []string
 	for _, s := range switchTable() {
@@ -266,11 +267,11 @@ func TestSwitchPairs(t *testing.T) {
 	single, pairs := 0, 0
 	for settings := range Settings() {
 		single++
-		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings) })
+		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings); createSomehow(t, settings) })
 	}
 	for settings := range SettingPairs() {
 		pairs++
-		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings) })
+		synctest.Test(t, func(t *testing.T) { rotateSomehow(t, settings); createSomehow(t, settings) })
 	}
 	if single < 40 || pairs < 800 {
 		t.Errorf("only %d settings and %d pairs", single, pairs)
