@@ -120,6 +120,7 @@ func TestAVetoDoesNotCountAgainstACriticalExpiry(t *testing.T) {
 		g, h := hookedRig(t)
 		h.no[BeforeMinting] = 1 << 30
 		h.no[BeforeRetiring] = 1 << 30
+		g.cred.Policy.RetryBase = 6 * time.Minute // ten of which is how often a hook is asked
 		g.untilPhase(PhaseOverlap)
 		r := g.record()
 		if left := r.Previous.Expires.Sub(r.PromotedAt); left > 3*day || left < 2*day {
@@ -145,6 +146,15 @@ func TestAVetoedOverlapIsProbed(t *testing.T) {
 				t.Fatalf("not probed for %s, next is %s", late, r.Next)
 			}
 			time.Sleep(max(time.Until(r.Next), time.Second))
+		}
+		noes := 0
+		for _, e := range g.journal.events {
+			if e.Result == Result(KindVeto) {
+				noes++
+			}
+		}
+		if noes != 1 {
+			t.Errorf("one no is %d lines of history", noes)
 		}
 		if n := len(h.calls); n < 10 {
 			t.Errorf("asked %d times only", n)

@@ -85,18 +85,29 @@ func (w *work) fail(ef Effect, err error) {
 	if !everybodys(err) {
 		r.Attempts++
 	}
+	wait := max(backoff(w.c.Name, max(r.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err))
+	again := false
+	if KindOf(err) == KindVeto {
+		wait, again = min(vetoPace*p.RetryBase, p.RetryMax), r.LastError == err.Error()
+	}
 	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
-	r.RetryAt = now.Add(max(backoff(w.c.Name, max(r.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err)))
-	w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(KindOf(err)), Slot: w.d.Slot, Sink: w.sink, Error: err.Error(), Took: time.Since(w.began)})
+	r.RetryAt = now.Add(wait)
+	if !again { // the same no, every few minutes for days, is one line of history
+		w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(KindOf(err)), Slot: w.d.Slot, Sink: w.sink, Error: err.Error(), Took: time.Since(w.began)})
+	}
 	if k := KindOf(err); p.MaxAttempts > 0 && r.Attempts >= p.MaxAttempts && (k == KindPermanent || k == KindConflict) && !w.s.HoldsKey() {
 		w.quarantine(plural(r.Attempts, "failure") + " in a row, the last one: " + err.Error())
 	}
 }
 
-// everybodys trouble is a portal's that asked for a pause, or is left alone: it says
-// nothing about this credential, and brings it no nearer to its quarantine.
+// vetoPace is how many first back-offs a hook that said no is left alone.
+const vetoPace = 10
+
+// everybodys trouble is a portal's that asked for a pause, or is left alone, or
+// somebody's no: it is no failure of this credential, and brings it no nearer to its
+// quarantine.
 func everybodys(err error) bool {
-	return KindOf(err) == KindRateLimited || CauseOf(err) == CauseBreakerOpen
+	return KindOf(err) == KindRateLimited || KindOf(err) == KindVeto || CauseOf(err) == CauseBreakerOpen
 }
 
 // failRevoke climbs the ladder of revocations.
