@@ -13,6 +13,8 @@ const (
 	// afterCause is how long an effect may outlive its cause before it is told: what
 	// waited for a portal goes on by itself, at its own pace.
 	afterCause = 15 * time.Minute
+	// heldBackMost: a cause that nobody was told of holds its effect back for so long at most.
+	heldBackMost = time.Hour
 	// endedKept: a notifier that does not come back is waited for so long with an end.
 	endedKept = 7 * 24 * time.Hour
 )
@@ -144,7 +146,9 @@ func (a *Alerter) caused(r *Alert, cause string, now time.Time) {
 		r.tell(now, "", "is part of %s", cause)
 	default:
 		r.tell(now, "", "is no longer part of %s", r.Cause)
-		if r.Waiting {
+		// A cause that comes and goes untold must not keep its effect untold for ever.
+		was := a.state.alerts[r.Cause]
+		if r.Waiting && (now.Sub(r.Since) < heldBackMost || (was != nil && was.Calls > 0)) {
 			r.Settled = now.Add(afterCause)
 		}
 	}

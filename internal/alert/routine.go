@@ -166,7 +166,13 @@ func (a *Alerter) planDigest(ctx context.Context, now time.Time) {
 	if due.Equal(last) {
 		return
 	}
-	*d = digest{From: last, At: due}
+	from := last
+	for _, w := range a.ways {
+		if t := a.state.told[w.name][digestKey]; t == nil || t.At.Before(last) {
+			from = d.From // the one before did not reach everybody
+		}
+	}
+	*d = digest{From: from, At: due}
 	a.keep(put(ctx, a.o.Store, digestKey, d))
 }
 

@@ -59,23 +59,21 @@ const VaultSubject = "Vault"
 const daemonSubject = "rotatord"
 
 const (
-	// portalDownFor: the client tries again by itself meanwhile; the Prometheus rule takes the same.
-	portalDownFor = 10 * time.Minute
-	sinkDownFor   = 15 * time.Minute
-	identityFor   = 5 * 24 * time.Hour // before its end; renewal by rotatord itself is tried much earlier
-	identityEnds  = 24 * time.Hour
-	clockOff      = 2 * time.Minute // at 5 minutes nothing is retired any more
-	surveyLate    = time.Hour
-	tokenEnds     = 30 * time.Second
-	crashTold     = time.Hour      // a start after a crash is news for so long
-	crashWindow   = 24 * time.Hour // in which several are more than news
-	crashMany     = 3
+	identityFor  = 5 * 24 * time.Hour // before its end; renewal by rotatord itself is tried much earlier
+	identityEnds = 24 * time.Hour
+	clockOff     = 2 * time.Minute // at 5 minutes nothing is retired any more
+	surveyLate   = time.Hour
+	tokenEnds    = 30 * time.Second
+	crashTold    = time.Hour      // a start after a crash is news for so long
+	crashWindow  = 24 * time.Hour // in which several are more than news
+	crashMany    = 3
 )
 
-// findings of a portal.
+// findings of a portal. One that is down hides what follows from it at once, and is told
+// when it has been down for a while.
 func (p PortalHealth) findings(now time.Time) []finding {
 	var out []finding
-	if !p.DownSince.IsZero() && now.Sub(p.DownSince) >= portalDownFor {
+	if !p.DownSince.IsZero() {
 		out = append(out, finding{condition: ConditionUnreachable, severity: SeverityWarning, step: 1})
 	}
 	if e := p.IdentityExpires; !e.IsZero() && now.After(e.Add(-identityFor)) {
@@ -100,7 +98,7 @@ func (p PortalHealth) findings(now time.Time) []finding {
 // findings of a sink. Keys cannot be published there, and those that are stay served.
 func (s SinkHealth) findings(now time.Time) []finding {
 	var out []finding
-	if !s.FailingSince.IsZero() && now.Sub(s.FailingSince) >= sinkDownFor {
+	if !s.FailingSince.IsZero() {
 		out = append(out, finding{condition: ConditionSinkFailing, severity: SeverityWarning, step: 1})
 	}
 	if e := s.TokenExpires; !e.IsZero() && e.Sub(now) < tokenEnds {
@@ -179,6 +177,9 @@ func (h *holding) troubled(m *Message, now time.Time) {
 
 // names the credentials of what a cause hides, the one that ends first at the front.
 func (h *holding) names(m *Message, now time.Time) {
+	if h.view != nil {
+		return // it names itself
+	}
 	var first time.Time
 	for _, e := range h.hidden {
 		if e.view == nil {
@@ -189,7 +190,7 @@ func (h *holding) names(m *Message, now time.Time) {
 		}
 		m.Others = appendOnce(m.Others, label(e.subject, e.owner))
 	}
-	if !first.IsZero() && h.view == nil {
+	if !first.IsZero() {
 		m.Breaks += " The first of them ends " + When(first, now) + "."
 	}
 }

@@ -108,7 +108,6 @@ func (h *holding) used(m *Message, now time.Time) {
 	if u.Page != "" {
 		m.Links = append(m.Links, Link{"Usage at Esri", u.Page})
 	}
-	h.names(m, now)
 }
 
 func (u Use) budgetText() string {
