@@ -54,6 +54,8 @@ func (c *cli) runDaemon(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	a.cfg = a.cfg.Settings()
+	a.adapters.cfg = a.cfg
 	saveMemory()
 	return p.run(ctx)
 }
@@ -156,7 +158,7 @@ func (p *process) run(ctx context.Context) error {
 	signal.Notify(p.hup, syscall.SIGHUP)
 	defer signal.Stop(p.hup)
 	p.app.log.LogAttrs(ctx, slog.LevelInfo, "starting", slog.String("version", buildOf().Version), slog.String("instance", p.app.instance),
-		slog.Int("credentials", len(p.app.cfg.Credentials)))
+		slog.Int("credentials", len(p.app.adapters.fleet.Credentials)))
 	work, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -229,6 +231,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
+		next.cfg = cfg.Settings() // the adapters stay, the rest is let go
 		p.accepted = func() {
 			next.troubles.keep(&p.adapters.Load().troubles)
 			p.watch(next)
@@ -322,6 +325,7 @@ func (m *monitor) ReloadDone(fleet *daemon.Fleet, err error) {
 		return
 	}
 	m.process.accepted()
+	m.process.accepted = nil // it holds the whole config
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tick = fleet.Tick

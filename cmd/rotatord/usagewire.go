@@ -121,7 +121,7 @@ func (r usageReader) Use(ctx context.Context, clientID string, from, until time.
 // usageKeys gives a budget's orders the way that a person's go.
 type usageKeys struct {
 	process *process
-	cfg     *config.Config
+	fleet   *daemon.Fleet
 }
 
 // orderTimeout bounds how long a budget waits for its order to be noted; it is given again.
@@ -133,9 +133,9 @@ func (k *usageKeys) Key(ctx context.Context, name rotate.Name) (used.Key, error)
 	if err != nil {
 		return used.Key{}, err
 	}
-	for _, cr := range k.cfg.Credentials {
-		if rotate.Name(cr.Name) == name {
-			return used.KeyOf(r, rotate.Mode(cr.Mode), cr.Hold, time.Now()), nil
+	for _, m := range k.fleet.Credentials {
+		if m.Name == name {
+			return used.KeyOf(r, m.Mode, m.Hold, time.Now()), nil
 		}
 	}
 	return used.Key{}, &daemon.NotFoundError{Name: name}
@@ -202,7 +202,7 @@ func (p *process) withUsage(cfg *config.Config, a *adapters) error {
 		return fmt.Errorf("schedules.usage: %w", err)
 	}
 	desk := &usageDesk{targets: usageTargets(cfg, a.portals)}
-	desk.runner, err = used.New(used.Options{Targets: desk.targets, Store: usageStore{p.app.db}, Keys: &usageKeys{p, cfg}, Schedule: schedule,
+	desk.runner, err = used.New(used.Options{Targets: desk.targets, Store: usageStore{p.app.db}, Keys: &usageKeys{p, a.fleet}, Schedule: schedule,
 		OnRead: a.metrics.UsageRead, Log: a.log})
 	if err != nil {
 		return err

@@ -22,15 +22,15 @@ func each(atOnce, n int, f func(i int)) {
 	wg.Wait()
 }
 
-// readRecords of a journal by name.
-func readRecords(ctx context.Context, j rotate.Journal) (map[rotate.Name]rotate.Record, error) {
+// readRecords of a journal by name, as they are kept.
+func readRecords(ctx context.Context, j rotate.Journal) (map[rotate.Name]kept, error) {
 	list, err := j.List(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
-	records := make(map[rotate.Name]rotate.Record, len(list))
-	for _, r := range list {
-		records[r.Name] = r
+	records := make(map[rotate.Name]kept, len(list))
+	for i := range list {
+		records[list[i].Name] = keep(&list[i])
 	}
 	return records, nil
 }

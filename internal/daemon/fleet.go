@@ -83,6 +83,15 @@ func (f *Fleet) validate() error {
 	return errors.Join(errs...)
 }
 
+// byName is every credential, for who looks up many.
+func (f *Fleet) byName() map[rotate.Name]*Managed {
+	all := make(map[rotate.Name]*Managed, len(f.Credentials))
+	for i := range f.Credentials {
+		all[f.Credentials[i].Name] = &f.Credentials[i]
+	}
+	return all
+}
+
 // find a credential by name.
 func (f *Fleet) find(name rotate.Name) (Managed, bool) {
 	for _, m := range f.Credentials {

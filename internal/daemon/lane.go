@@ -10,10 +10,10 @@ import (
 
 // entry is one credential in the loop. Every field is the loop's, but session, which belongs to the worker while running.
 type entry struct {
-	m       Managed
+	m       *Managed // of fleet
 	fleet   *generation
-	session rotate.Session
-	record  rotate.Record // as last journalled
+	session *rotate.Session // nil until the first advance
+	record  kept            // as last journalled
 
 	at      time.Time // when to advance it
 	rank    rotate.Urgency
@@ -33,20 +33,30 @@ type entry struct {
 	detail  string
 }
 
+// listed notes what a survey saw, for the next close look; no worker has the entry.
+func (e *entry) listed(keys [3]rotate.ListedKey) {
+	if e.session == nil {
+		if keys == [3]rotate.ListedKey{} {
+			return
+		}
+		e.session = &rotate.Session{}
+	}
+	e.session.Listed(keys)
+}
+
 // rankAt is how urgent an entry is, within its lane and before the limits of its portal.
 func (e *entry) rankAt(now time.Time) rotate.Urgency {
-	r := &e.record
+	phase, due, expires := e.record.phase(), e.record.due(), e.record.expires()
 	switch {
 	case len(e.orders) > 0:
 		return rotate.UrgencyOrder
 	case e.holding:
 		return rotate.UrgencyHolding
-	case r.Phase.InCutOver():
+	case phase.InCutOver():
 		return rotate.UrgencyCutOver
-	case r.Due == rotate.ReasonDead, r.Due == rotate.ReasonCompromised,
-		!r.Live.Expires.IsZero() && r.Live.Expires.Sub(now) < e.m.Policy.CriticalBefore:
+	case due == rotate.ReasonDead, due == rotate.ReasonCompromised, !expires.IsZero() && expires.Sub(now) < e.m.Policy.CriticalBefore:
 		return rotate.UrgencyDying
-	case r.Phase == rotate.PhaseOverlap, r.Phase == rotate.PhaseRetiring:
+	case phase == rotate.PhaseOverlap, phase == rotate.PhaseRetiring:
 		return rotate.UrgencyOpen
 	}
 	return rotate.UrgencyIdle
@@ -74,7 +84,7 @@ func moreUrgent(a, b *entry) bool {
 		return c < 0
 	}
 	// A key that ends sooner goes first; one of unknown end goes last.
-	ea, eb := a.record.Live.Expires, b.record.Live.Expires
+	ea, eb := a.record.expires(), b.record.expires()
 	if !ea.Equal(eb) {
 		return !ea.IsZero() && (eb.IsZero() || ea.Before(eb))
 	}

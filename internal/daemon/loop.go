@@ -47,7 +47,7 @@ type result struct {
 	e       *entry
 	gen     *generation
 	advance *rotate.AdvanceResult // nil after an order
-	record  rotate.Record
+	record  rotate.Record         // unset where it is as it was
 	holding bool
 }
 
@@ -65,7 +65,7 @@ func (d *Daemon) newLoop(ctx context.Context) (*loop, error) {
 }
 
 // adopt makes gen the fleet that is looked after: it keeps the sessions of credentials that stay.
-func (l *loop) adopt(gen *generation, records map[rotate.Name]rotate.Record, now time.Time) {
+func (l *loop) adopt(gen *generation, records map[rotate.Name]kept, now time.Time) {
 	before := l.entries
 	l.gen, l.entries = gen, make(map[rotate.Name]*entry, len(gen.fleet.Credentials))
 	lanes := make(map[rotate.PortalID]*lane, len(gen.fleet.Portals))
@@ -77,12 +77,13 @@ func (l *loop) adopt(gen *generation, records map[rotate.Name]rotate.Record, now
 		lanes[p.ID] = ln
 	}
 	l.lanes = lanes
-	for _, m := range gen.fleet.Credentials {
+	for i := range gen.fleet.Credentials {
+		m := &gen.fleet.Credentials[i]
 		e := before[m.Name]
 		if e == nil || e.m.ID != m.ID {
-			e = &entry{record: rotate.Record{Name: m.Name}, healthy: true, after: e}
+			e = &entry{healthy: true, after: e}
 			if r, ok := records[m.Name]; ok {
-				e.record, e.healthy = r, !troubled(r)
+				e.record, e.healthy = r, !troubled(r.record())
 			}
 		} else {
 			delete(before, m.Name)
@@ -91,7 +92,7 @@ func (l *loop) adopt(gen *generation, records map[rotate.Name]rotate.Record, now
 		e.m, e.fleet = m, gen
 		l.entries[m.Name] = e
 		if !e.running {
-			e.at = dueAt(e.record, m.Policy)
+			e.at = dueAt(e.record.record(), m.Policy)
 			l.lanes[m.ID.Portal].add(e, now)
 		}
 	}
@@ -176,13 +177,13 @@ func (l *loop) may(e *entry) bool {
 	case l.only != nil && !l.only[e.m.Name]:
 		return false
 	case l.drained != nil:
-		return underWay(e.record) || len(e.orders) > 0
+		return underWay(e.record.phase()) || len(e.orders) > 0
 	}
 	return true
 }
 
 // underWay tells whether a rotation has begun and not ended.
-func underWay(r rotate.Record) bool { return r.Phase != rotate.PhaseIdle && r.Phase != "" }
+func underWay(p rotate.Phase) bool { return p != rotate.PhaseIdle && p != "" }
 
 // nap is how long to wait for the next due time; at most maxNap, since timers do not count sleep.
 func (l *loop) nap(now time.Time) time.Duration {

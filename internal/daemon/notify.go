@@ -64,7 +64,7 @@ func (l *loop) headline(now time.Time) string {
 	open, troubled := 0, 0
 	var next time.Time
 	for _, e := range l.entries {
-		if underWay(e.record) {
+		if underWay(e.record.phase()) {
 			open++
 		}
 		if !e.healthy {

@@ -83,15 +83,16 @@ func (l *loop) accept(fleet *Fleet) error {
 		return err
 	}
 	var errs []error
+	next := fleet.byName()
 	for name, e := range l.entries {
-		m, stays := fleet.find(name)
+		m, stays := next[name]
 		switch {
-		case !e.holding && !underWay(e.record):
+		case !e.holding && !underWay(e.record.phase()):
 		case !stays:
-			errs = append(errs, fmt.Errorf("credential %s is gone, but its rotation is under way (%s)", name, e.record.Phase))
+			errs = append(errs, fmt.Errorf("credential %s is gone, but its rotation is under way (%s)", name, e.record.phase()))
 		case m.ID != e.m.ID:
 			errs = append(errs, fmt.Errorf("credential %s is another item (%s, was %s), but its rotation is under way (%s)",
-				name, m.ID, e.m.ID, e.record.Phase))
+				name, m.ID, e.m.ID, e.record.phase()))
 		}
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
@@ -99,15 +100,16 @@ func (l *loop) accept(fleet *Fleet) error {
 }
 
 // switchTo makes fleet the one that is looked after.
-func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]rotate.Record) ReloadResult {
+func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]kept) ReloadResult {
 	res := ReloadResult{Credentials: len(fleet.Credentials), NeedRestart: fleet.NeedRestart}
 	for _, m := range fleet.Credentials {
 		if l.entries[m.Name] == nil {
 			res.Added = append(res.Added, string(m.Name))
 		}
 	}
+	next := fleet.byName()
 	for name := range l.entries {
-		if _, stays := fleet.find(name); !stays {
+		if _, stays := next[name]; !stays {
 			res.Removed = append(res.Removed, string(name))
 		}
 	}

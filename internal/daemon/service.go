@@ -149,7 +149,7 @@ func (v *Verbs) Status(ctx context.Context, names ...rotate.Name) ([]Status, err
 
 func (d *Daemon) status(ctx context.Context, names []rotate.Name) (out []Status, err error) {
 	callErr := d.call(ctx, func(l *loop) {
-		records := make(map[rotate.Name]rotate.Record, len(l.entries))
+		records := make(map[rotate.Name]kept, len(l.entries))
 		for name, e := range l.entries {
 			records[name] = e.record
 		}

@@ -13,18 +13,19 @@ import (
 
 // shown is what the loop lets others read without waiting for it.
 type shown struct {
-	mu      sync.Mutex // guards everything below
-	order   []Managed  // by name
-	records map[rotate.Name]rotate.Record
-	words   map[rotate.Name]words
-	stepped time.Time // when the loop last went round
-	passed  bool      // one pass is over
+	mu      sync.Mutex          // guards everything below
+	all     []glimpse           // by name
+	at      map[rotate.Name]int // in all
+	stepped time.Time           // when the loop last went round
+	passed  bool                // one pass is over
 }
 
-// words are what the loop knows of a credential beside its record.
-type words struct {
-	detail string    // the last plan's sentence
-	at     time.Time // when it is looked at next
+// glimpse is what the loop last knew of one credential.
+type glimpse struct {
+	m      *Managed
+	record kept
+	detail string // the last plan's sentence
+	next   moment // when it is looked at next
 }
 
 // View is one credential with its record as last journalled.
@@ -57,10 +58,11 @@ func (d *Daemon) Each(f func(*View)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var v View
-	for _, m := range s.order {
-		w := s.words[m.Name]
-		v = View{Managed: m, Record: s.records[m.Name], Detail: w.detail, NextAt: w.at}
-		v.Record.Name = m.Name
+	for i := range s.all {
+		g := &s.all[i]
+		v.Managed, v.Detail, v.NextAt = *g.m, g.detail, g.next.time()
+		g.record.into(&v.Record)
+		v.Record.Name = g.m.Name
 		f(&v)
 	}
 }
@@ -90,18 +92,25 @@ var errNoPass = errors.New("no pass over the credentials is done yet")
 func (s *shown) len() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.order)
+	return len(s.all)
+}
+
+func glimpseOf(e *entry) glimpse {
+	next, _ := momentOf(e.at) // one that does not fit is told by nobody
+	return glimpse{m: e.m, record: e.record, detail: e.detail, next: next}
 }
 
 // show a new fleet, with every record.
 func (s *shown) show(l *loop) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.order = slices.SortedFunc(slices.Values(l.gen.fleet.Credentials), func(a, b Managed) int { return cmp.Compare(a.Name, b.Name) })
-	s.records = make(map[rotate.Name]rotate.Record, len(l.entries))
-	s.words = make(map[rotate.Name]words, len(l.entries))
-	for name, e := range l.entries {
-		s.records[name], s.words[name] = e.record, words{e.detail, e.at}
+	s.all, s.at = make([]glimpse, 0, len(l.entries)), make(map[rotate.Name]int, len(l.entries))
+	for _, e := range l.entries {
+		s.all = append(s.all, glimpseOf(e))
+	}
+	slices.SortFunc(s.all, func(a, b glimpse) int { return cmp.Compare(a.m.Name, b.m.Name) })
+	for i := range s.all {
+		s.at[s.all[i].m.Name] = i
 	}
 }
 
@@ -109,7 +118,9 @@ func (s *shown) show(l *loop) {
 func (s *shown) update(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.records[e.m.Name], s.words[e.m.Name] = e.record, words{e.detail, e.at}
+	if i, ok := s.at[e.m.Name]; ok {
+		s.all[i] = glimpseOf(e)
+	}
 }
 
 // step notes that the loop went round.

@@ -147,7 +147,7 @@ func span(d time.Duration) string {
 }
 
 // statuses of the wanted credentials, by name; all where none is wanted.
-func statuses(f *Fleet, records map[rotate.Name]rotate.Record, names []rotate.Name) ([]Status, error) {
+func statuses(f *Fleet, records map[rotate.Name]kept, names []rotate.Name) ([]Status, error) {
 	if err := f.known(names); err != nil {
 		return nil, err
 	}
@@ -157,11 +157,7 @@ func statuses(f *Fleet, records map[rotate.Name]rotate.Record, names []rotate.Na
 		if len(names) > 0 && !slices.Contains(names, m.Name) {
 			continue
 		}
-		r, ok := records[m.Name]
-		if !ok {
-			r = rotate.Record{Name: m.Name}
-		}
-		out = append(out, statusOf(m, r, now))
+		out = append(out, statusOf(m, records[m.Name].record(), now))
 	}
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Compare(a.Name, b.Name) })
 	return out, nil

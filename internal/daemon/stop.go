@@ -77,7 +77,7 @@ func (l *loop) checkDrained() {
 		return
 	}
 	for _, e := range l.entries {
-		if underWay(e.record) || e.holding {
+		if underWay(e.record.phase()) || e.holding {
 			return
 		}
 	}
@@ -103,7 +103,7 @@ func (l *loop) finished() bool {
 	now := time.Now()
 	for name, e := range l.entries {
 		wait := patience
-		if e.record.Phase.InCutOver() {
+		if e.record.phase().InCutOver() {
 			wait = patienceCutOver
 		}
 		if l.only[name] && (e.running || e.holding || len(e.orders) > 0 || !e.at.After(now.Add(wait))) {

@@ -134,9 +134,9 @@ func (l *loop) compare(seen []Seen, now time.Time) {
 	for _, s := range seen {
 		e := byID[s.ID]
 		if e != nil && !e.running {
-			e.session.Listed(s.Slots)
+			e.listed(s.Slots)
 		}
-		if e == nil || e.look || !rotate.Disagrees(e.record, s.Slots) {
+		if e == nil || e.look || !rotate.Disagrees(e.record.record(), s.Slots) {
 			continue
 		}
 		e.look = true

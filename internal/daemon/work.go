@@ -41,12 +41,15 @@ func (l *loop) start(ln *lane, e *entry) {
 	}
 	look := e.look
 	e.look = false
-	credential, record := e.m.Credential, e.record
+	credential := e.m.Credential
+	if e.session == nil {
+		e.session = &rotate.Session{}
+	}
 	effects := rotate.WithUrgency(l.effects, e.rank)
 	l.workers.Go(func() {
 		ctx, cancel := context.WithTimeoutCause(effects, l.d.o.EffectTimeout, errEffectTimeout)
 		defer cancel()
-		res := result{e: e, record: record, gen: gen}
+		res := result{e: e, gen: gen}
 		if ord != nil {
 			rec, err := l.d.o.Engine.Command(ctx, credential, ord.cmd)
 			if err == nil {
@@ -57,7 +60,7 @@ func (l *loop) start(ln *lane, e *entry) {
 			if look {
 				e.session.Look()
 			}
-			adv := l.d.o.Engine.Advance(ctx, credential, &e.session)
+			adv := l.d.o.Engine.Advance(ctx, credential, e.session)
 			res.advance, res.record = &adv, adv.Record
 		}
 		res.holding = e.session.HoldsKey()
@@ -85,9 +88,9 @@ func (l *loop) done(r result) {
 		l.refuseOrders(e, errGone)
 		return
 	}
-	before := e.record.Epoch
+	before := e.record.epoch()
 	if r.record.Name != "" {
-		e.record = r.record
+		e.record = keep(&r.record)
 	}
 	if r.advance == nil {
 		e.at = now
