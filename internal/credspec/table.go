@@ -35,7 +35,7 @@ const (
 	perStop    = "by route, with its stops"
 	perSolve   = "by solved problem"
 	inCredits  = "in credits"
-	storage    = "storage is billed"
+	storage    = "by what is stored"
 )
 
 func locationPrivileges() []Privilege {
