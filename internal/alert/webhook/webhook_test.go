@@ -84,7 +84,7 @@ func schema(t *testing.T) *jsonschema.Schema {
 	return s
 }
 
-func rig(t *testing.T) notifytest.Rig {
+func rig(t *testing.T, limit time.Duration) notifytest.Rig {
 	t.Helper()
 	sch := schema(t)
 	srv := notifytest.NewServer(t, func(w http.ResponseWriter, r *http.Request, body []byte) string {
@@ -110,7 +110,7 @@ func rig(t *testing.T) notifytest.Rig {
 		return string(body)
 	})
 	n, err := New(Options{URL: source(srv.URL + secretPath + "?code=an0therS3cret"), Secrets: []wire.Source{source(secretOne), source(secretTwo)},
-		Source: "keys-1/a b", TLS: wire.TLS{CAFile: srv.CAFile}, Timeout: notifytest.TimeLimit / 4})
+		Source: "keys-1/a b", TLS: wire.TLS{CAFile: srv.CAFile}, Timeout: limit})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,7 @@ func rig(t *testing.T) notifytest.Rig {
 		Tells:   func(alert.NoticeKind, alert.State) bool { return true }}
 }
 
-func TestContract(t *testing.T) { notifytest.Run(t, rig) }
+func TestContract(t *testing.T) { notifytest.RunLimited(t, rig) }
 
 // TestSchema holds docs/notice.schema.json to the struct that is sent.
 func TestSchema(t *testing.T) {
@@ -186,7 +186,7 @@ func TestChangeOfSecret(t *testing.T) {
 		seen = r
 	}))
 	defer srv.Close()
-	n, err := New(Options{URL: source(srv.URL), Secrets: []wire.Source{source(secretTwo), source(secretOne)}, Timeout: time.Second})
+	n, err := New(Options{URL: source(srv.URL), Secrets: []wire.Source{source(secretTwo), source(secretOne)}, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestNoRedirect(t *testing.T) {
 	defer elsewhere.Close()
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		srv := httptest.NewServer(http.RedirectHandler(elsewhere.URL, status))
-		n, err := New(Options{URL: source(srv.URL), Secrets: []wire.Source{source(secretOne)}, Timeout: time.Second})
+		n, err := New(Options{URL: source(srv.URL), Secrets: []wire.Source{source(secretOne)}, Timeout: 20 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +243,7 @@ func TestProxy(t *testing.T) {
 		w.WriteHeader(http.StatusProxyAuthRequired)
 	}))
 	defer proxy.Close()
-	n, err := New(Options{URL: source("https://hook.invalid/in"), Secrets: []wire.Source{source(secretOne)}, Proxy: proxy.URL, Timeout: time.Second})
+	n, err := New(Options{URL: source("https://hook.invalid/in"), Secrets: []wire.Source{source(secretOne)}, Proxy: proxy.URL, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestSentences(t *testing.T) {
 		{"short secret", plain.URL, "too short", "signing secret 1: it is shorter than 24 bytes", rotate.KindAuth},
 		{"bad secret", plain.URL, "whsec_***", "no base64", rotate.KindAuth},
 	} {
-		n, err := New(Options{URL: source(tc.url), Secrets: []wire.Source{source(tc.secret)}, Timeout: time.Second})
+		n, err := New(Options{URL: source(tc.url), Secrets: []wire.Source{source(tc.secret)}, Timeout: 20 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -290,7 +290,7 @@ func TestSentences(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	good := Options{URL: source("https://x.example/"), Secrets: []wire.Source{source(secretOne)}, Timeout: time.Second}
+	good := Options{URL: source("https://x.example/"), Secrets: []wire.Source{source(secretOne)}, Timeout: 20 * time.Second}
 	for name, change := range map[string]func(*Options){
 		"no address":      func(o *Options) { o.URL = nil },
 		"no secret":       func(o *Options) { o.Secrets = nil },
