@@ -15,6 +15,7 @@ type Account struct {
 	RoleID          string
 	LicenseType     string // user type, such as creatorUT
 	Privileges      []string
+	Told            bool // the portal named the privileges, if only to say that there are none
 }
 
 // Admin tells whether the account administers the organisation.
@@ -35,7 +36,7 @@ func (a Account) Lacks(privileges []string) []string {
 }
 
 // Account reads a user; "" is ourselves, or the owner of the API key that we use. Of others
-// the portal may show no privileges.
+// the portal may show no privileges: Told is false then, and Lacks means nothing.
 func (c *Client) Account(ctx context.Context, username string) (Account, error) {
 	what, path := "read user "+username, "/community/users/"+url.PathEscape(username)
 	if username == "" {
@@ -58,7 +59,7 @@ func (c *Client) Account(ctx context.Context, username string) (Account, error) 
 		return Account{}, incomplete(what, "username")
 	}
 	return Account{Username: string(w.Username), OrgID: string(w.OrgID), Role: string(w.Role), RoleID: string(w.RoleID),
-		LicenseType: string(w.License), Privileges: w.Privileges.v}, nil
+		LicenseType: string(w.License), Privileges: w.Privileges.v, Told: w.Privileges.set}, nil
 }
 
 // GrantTrouble says why an item cannot be granted, or need not be, "" if nothing is wrong.

@@ -26,7 +26,7 @@ type nature uint8
 const (
 	reading   nature = iota // changes nothing, may be repeated
 	settling                // a write that is idempotent: an unknown outcome is merely transient
-	happening               // mints or revokes: sent at most once, and unless the answer is clean its outcome is unknown
+	happening               // makes or ends something: sent at most once, and unless the answer is clean its outcome is unknown
 )
 
 // fault is the portal's own word that something went wrong (contract 1.3).

@@ -54,8 +54,9 @@ func (w wireFolder) folder() Folder {
 	return Folder{ID: string(w.ID), Title: string(w.Title), Created: w.Created.time()}
 }
 
-// CreateFolder makes a folder. A title that the user has already is ErrFolderTaken, so
-// that sending it twice makes no second one. Unknown outcome: look in Folders.
+// CreateFolder makes a folder. Look in Folders first, and again after an unknown outcome:
+// a title that the user has already is ErrFolderTaken on some portals, and a second folder
+// of it may come of it on others.
 func (c *Client) CreateFolder(ctx context.Context, owner, title string) (Folder, error) {
 	what := "create folder of " + owner
 	if owner == "" || strings.TrimSpace(title) == "" {

@@ -142,16 +142,24 @@ func grantable(p Product, prefix string) []string {
 // Privileges lists what a key of the product may carry, item grants left aside.
 func Privileges(p Product) []string { return grantable(p, "") }
 
+// grants says whether the owner can see the item that the privilege names.
+func (e *Emulator) grants(owner *account, privilege string) bool {
+	it := e.items[strings.TrimPrefix(privilege, itemGrantPrefix)]
+	return it != nil && it.org == "" && e.sees(identity{user: owner, kind: tokenUser}, it)
+}
+
 // checkPrivileges splits the wanted privileges into those that an app of this owner may carry and the others.
 func (e *Emulator) checkPrivileges(owner *account, wanted []string) (kept, refused []string) {
 	allowed := e.privileges
 	grant := regexp.MustCompile(`^` + itemGrantPrefix + `[0-9a-f]{32}$`)
 	for _, p := range wanted {
 		_, known := slices.BinarySearch(allowed, p)
-		if grant.MatchString(p) || known && owner.has(p) {
+		switch {
+		case known && owner.has(p), grant.MatchString(p) && (e.is(SwitchGrantOfNoItem, "accept") || e.grants(owner, p)):
 			kept = append(kept, p)
-		} else {
+		case !grant.MatchString(p) || e.is(SwitchGrantOfNoItem, "refuse"):
 			refused = append(refused, p)
+		default: // a grant of nothing is dropped
 		}
 	}
 	return kept, refused

@@ -44,6 +44,7 @@ const (
 	SwitchRegisterTwice         = "register_twice"
 	SwitchOwnKeywords           = "own_keywords"
 	SwitchEmptyFields           = "empty_fields"
+	SwitchGrantOfNoItem         = "grant_of_no_item"
 	SwitchPersonalFlag          = "personal_flag"
 	SwitchProtectedUnregister   = "protected_unregister"
 	SwitchFolderTaken           = "folder_taken"
@@ -201,6 +202,8 @@ func adminSwitches() []Switch {
 			Meaning: "type keywords of our own when the app is registered"},
 		{Name: SwitchEmptyFields, Values: []string{"need_flag", "clear"},
 			Meaning: "an empty value in an item update changes something only beside clearEmptyFields=true, or always"},
+		{Name: SwitchGrantOfNoItem, Values: []string{"accept", "refuse", "drop"},
+			Meaning: "a grant of an item that does not exist, or that the owner cannot see: kept, refused as an unknown privilege is, or dropped"},
 		{Name: SwitchPersonalFlag, Values: []string{"as_sent", "computed"},
 			Meaning: "isPersonalAPIToken of an app: what was sent, or whether a privilege acts as the owner"},
 		{Name: SwitchProtectedUnregister, Values: []string{"allowed", "refused"},

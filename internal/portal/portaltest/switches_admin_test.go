@@ -30,6 +30,9 @@ func adminSwitchTests() map[string]func(*world) {
 		"own_keywords=dropped":              func(w *world) { w.want("keywords", w.ownKeywords(), "[Registered App]") },
 		"empty_fields=need_flag":            func(w *world) { w.wantEmptied("text [a]") },
 		"empty_fields=clear":                func(w *world) { w.wantEmptied(" []") },
+		"grant_of_no_item=accept":           func(w *world) { w.want("kept", w.grantOfNothing(), "the other kept") },
+		"grant_of_no_item=refuse":           func(w *world) { w.want("answer", w.grantOfNothing(), "Unable to register app. Invalid Privileges") },
+		"grant_of_no_item=drop":             func(w *world) { w.want("kept", w.grantOfNothing(), "the other dropped") },
 		"personal_flag=as_sent":             func(w *world) { w.want("flags", w.personalFlags(), [2]any{true, false}) },
 		"personal_flag=computed":            func(w *world) { w.want("flags", w.personalFlags(), [2]any{false, true}) },
 		"protected_unregister=allowed":      func(w *world) { w.want("error", w.unregisterProtected(), nil) },
@@ -122,6 +125,26 @@ func (w *world) wantEmptied(want string) {
 	w.want("after an empty value", show(), want)
 	w.creator.ok(update, "snippet", "", "tags", "", "clearEmptyFields", "true")
 	w.want("after an empty value with the flag", show(), " []")
+}
+
+// grantOfNothing registers an app with a grant of an item that is there and of one that is not.
+func (w *world) grantOfNothing() string {
+	w.t.Helper()
+	there := itemGrantPrefix + w.e.AddItem(CreatorUser, "Feature Service", "trees", "private")
+	none := itemGrantPrefix + strings.Repeat("0", 32)
+	got, _, err := w.creator.send(w.t.Context(), "oauth2/registerApp", "itemId", w.bare(), "appType", "multiple", "redirect_uris", "[]",
+		"httpReferrers", "[]", "privileges", `["`+there+`","`+none+`"]`)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if inner, _ := got["error"].(map[string]any); inner != nil {
+		return inner["message"].(string)
+	}
+	kept := fmt.Sprint(got["privileges"])
+	if !strings.Contains(kept, there) {
+		w.t.Errorf("the grant that is good was not kept: %s", kept)
+	}
+	return "the other " + map[bool]string{true: "kept", false: "dropped"}[strings.Contains(kept, none)]
 }
 
 // personalFlags are those of an app that says personal and of one that is.
