@@ -46,7 +46,7 @@ func (e *PrivilegesError) Error() string {
 // RegisterApp registers the app of an Application item, which the caller must own. It makes
 // no key: set a slot's date (SetExpiry), then Mint. An item that has an app is
 // ErrRegistered on some portals and made anew on others, which would kill keys: send it
-// only after AppSettings said CauseNotCredential. Unknown outcome: ask AppSettings.
+// only after AppSettings said CauseNotCredential and Details shows no HasApp. Unknown outcome: ask AppSettings.
 // Refused privileges are a *PrivilegesError, and nothing was registered.
 func (c *Client) RegisterApp(ctx context.Context, item rotate.ItemID, s Settings) (AppRecord, error) {
 	form, err := s.form("register app of item " + string(item))
