@@ -20,6 +20,8 @@ const (
 	ConditionUnretired   Condition = "unretired"   // the old key outlives its overlap: it will not die, or a hook says no
 	ConditionStraggling  Condition = "straggling"  // the old key outlives its overlap: a gate does not call it unused
 	ConditionStuck       Condition = "stuck"       // a phase of seconds lasts
+	ConditionOccupied    Condition = "occupied"    // due, and somebody unknown sits in the spare slot
+	ConditionOverdue     Condition = "overdue"     // due for a quarter of the time that there is, and nothing else says why
 	ConditionUnadopted   Condition = "unadopted"   // mode rotate, and nobody has adopted it
 	ConditionStopped     Condition = "stopped"     // due, and the fleet was stopped after failed proofs
 	ConditionOrphan      Condition = "orphan"      // a valid key of ours that no sink serves
@@ -113,6 +115,12 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 	if orphaned(r) != rotate.NoSlot {
 		out = append(out, finding{condition: ConditionOrphan, severity: SeverityWarning, step: 1, once: true})
 	}
+	if r.Due != "" && r.Blocked == rotate.ReasonOccupied {
+		out = append(out, finding{condition: ConditionOccupied, severity: SeverityWarning, step: 1})
+	}
+	if overdue(v, now) {
+		out = append(out, finding{condition: ConditionOverdue, severity: SeverityWarning, step: 1})
+	}
 	if r.Quarantine != nil {
 		out = append(out, finding{condition: ConditionQuarantined, severity: SeverityWarning, step: 1})
 	} else if r.Attempts >= failuresBefore {
@@ -185,6 +193,21 @@ func (a *Alerter) expiring(v View, now time.Time) (finding, bool) {
 	}
 	f.once = f.step < steps
 	return f, f.step > 0
+}
+
+// overdueUnknown: without a known end there is no share of the time that is left.
+const overdueUnknown = 24 * time.Hour
+
+// overdue: rotatord should have rotated by itself, and has not.
+func overdue(v View, now time.Time) bool {
+	r := &v.Record
+	if v.Mode != rotate.ModeRotate || r.AdoptedAt.IsZero() || v.DueAt.IsZero() || v.ConfigHold != "" || r.Hold.Active(now) || r.Phase.InCutOver() {
+		return false
+	}
+	if r.Live.Expires.IsZero() {
+		return now.Sub(v.DueAt) > overdueUnknown
+	}
+	return now.Before(r.Live.Expires) && !now.Before(v.DueAt.Add(r.Live.Expires.Sub(v.DueAt)/lateShare))
 }
 
 // onItsWay tells whether the key will be replaced in time without anybody's doing.

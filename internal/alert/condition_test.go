@@ -130,6 +130,9 @@ func TestFindings(t *testing.T) {
 		{"the fleet is stopped", func(r *rotate.Record) { r.Due, r.Blocked = rotate.ReasonExpiring, rotate.ReasonFleetStop }, []Condition{ConditionStopped}},
 		{"orphan", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true, Active: true} }, []Condition{ConditionOrphan}},
 		{"orphan that is gone", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true} }, nil},
+		{"slot occupied", func(r *rotate.Record) { r.Due, r.Blocked = rotate.ReasonMaxAge, rotate.ReasonOccupied }, []Condition{ConditionOccupied}},
+		{"overdue", func(r *rotate.Record) { r.Live.Expires = at().Add(days(7)) }, []Condition{ConditionExpiring, ConditionOverdue}},
+		{"overdue, expiry unknown", func(r *rotate.Record) { r.Live.Expires = time.Time{} }, []Condition{ConditionOverdue}},
 		{"a dead key does not also expire", func(r *rotate.Record) { r.DeadAt, r.Live.Expires = at(), at() }, []Condition{ConditionDead}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -34,20 +34,22 @@ type kind struct {
 func kinds() []kind {
 	const hour, day = time.Hour, 24 * time.Hour
 	return []kind{
-		{ConditionDead, SubjectCredential, 0, "rotatordkeydead", []string{"RotatordKeyDead"}},
+		{ConditionDead, SubjectCredential, 0, "rotatordkeydead", []string{"RotatordKeyDead", "RotatordTooManyDeaths"}},
 		{ConditionExpiring, SubjectCredential, 0, "rotatordkeyexpiresunrotated",
-			[]string{"RotatordKeyExpiresUnrotated", "RotatordKeyExpired", "RotatordRotationOverdue", "RotatordRotationOverdueExpiryUnknown", "RotatordCredentialsExpiring"}},
+			[]string{"RotatordKeyExpiresUnrotated", "RotatordKeyExpired", "RotatordCredentialsExpiring"}},
 		{ConditionCutOff, SubjectCredential, 0, "rotatordcutoff", []string{"RotatordCutOff"}},
-		{ConditionUnreachable, SubjectPortal, 10 * time.Minute, "rotatordportalunreachable", []string{"RotatordPortalUnreachable", "RotatordPortalFailing"}},
-		{ConditionSinkFailing, SubjectSink, 15 * time.Minute, "rotatordsinkfailing", []string{"RotatordSinkFailing", "RotatordReadBackWrong"}},
+		{ConditionUnreachable, SubjectPortal, 10 * time.Minute, "rotatordportalunreachable", []string{"RotatordPortalUnreachable"}},
+		{ConditionSinkFailing, SubjectSink, 15 * time.Minute, "rotatordsinkfailing", []string{"RotatordSinkFailing"}},
 		{ConditionVaultToken, SubjectSink, 0, "rotatordvaulttokenexpiring", []string{"RotatordVaultTokenExpiring"}},
 		{ConditionIdentity, SubjectPortal, 0, "rotatordidentityexpiring", []string{"RotatordIdentityExpiring", "RotatordIdentityEnding"}},
 		{ConditionHeld, SubjectCredential, 0, "rotatordheldlong", []string{"RotatordHeldLong"}},
-		{ConditionStopped, SubjectCredential, 0, "rotatordfleetstopped", []string{"RotatordFleetStopped", "RotatordTooManyDeaths"}},
+		{ConditionStopped, SubjectCredential, 0, "rotatordfleetstopped", []string{"RotatordFleetStopped"}},
 		{ConditionQuarantined, SubjectCredential, 0, "rotatordquarantined", []string{"RotatordQuarantined"}},
-		{ConditionFailing, SubjectCredential, 0, "rotatordrotationfailing", []string{"RotatordRotationFailing", "RotatordSlotOccupied"}},
+		{ConditionFailing, SubjectCredential, 0, "rotatordrotationfailing", []string{"RotatordRotationFailing"}},
 		{ConditionStuck, SubjectCredential, hour, "rotatordstuckinphase", []string{"RotatordStuckInPhase"}},
 		{ConditionDrift, SubjectCredential, 0, "rotatorddrift", []string{"RotatordDrift"}},
+		{ConditionOccupied, SubjectCredential, 0, "rotatordslotoccupied", []string{"RotatordSlotOccupied"}},
+		{ConditionOverdue, SubjectCredential, 0, "rotatordrotationoverdue", []string{"RotatordRotationOverdue", "RotatordRotationOverdueExpiryUnknown"}},
 		{ConditionStraggling, SubjectCredential, 0, "rotatordoldkeynotretired", nil}, // the same rule as unretired
 		{ConditionUnretired, SubjectCredential, 0, "rotatordoldkeynotretired", []string{"RotatordOldKeyNotRetired"}},
 		{ConditionClock, SubjectPortal, 15 * time.Minute, "rotatordclockoff", []string{"RotatordClockOff"}},
@@ -63,11 +65,11 @@ func kinds() []kind {
 }
 
 // OwnRules are the Prometheus alerts that no notifier tells: the daemon cannot tell of
-// its own death, of a pass that hangs or of messages that do not get out; and two that
-// want a number over time and no person at once.
+// its own death, of a pass that hangs or of messages that do not get out; and some that
+// count over time what no condition does.
 func OwnRules() []string {
 	return []string{"RotatordAbsent", "RotatordDown", "RotatordPassStalled", "RotatordNoHealthyPass", "RotatordNotificationsFailing",
-		"RotatordHeartbeatFailing", "RotatordWatchdog", "RotatordPortalThrottled", "RotatordUsageUnread"}
+		"RotatordHeartbeatFailing", "RotatordWatchdog", "RotatordPortalFailing", "RotatordPortalThrottled", "RotatordReadBackWrong", "RotatordUsageUnread"}
 }
 
 // Conditions lists every condition that is an alert, the most urgent first.

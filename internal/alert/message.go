@@ -241,6 +241,10 @@ func headline(v View, c Condition, now time.Time) string {
 		return "the old key outlives its overlap: somebody still uses it, or nobody knows"
 	case ConditionStuck:
 		return "in phase " + string(r.Phase) + " for over an hour"
+	case ConditionOccupied:
+		return "due, and the spare slot is used by somebody unknown"
+	case ConditionOverdue:
+		return "due since " + When(v.DueAt, now) + ", and not rotated"
 	case ConditionUnadopted:
 		return "its mode is rotate, and nobody has adopted it"
 	}
@@ -300,7 +304,8 @@ func command(v View, c Condition, now time.Time) string {
 		verb = "adopt"
 	case c == ConditionStraggling:
 		verb = "acks"
-	case c == ConditionExpiring, c == ConditionFailing, c == ConditionHeld, c == ConditionUnretired, c == ConditionStopped, c == ConditionOrphan, c == ConditionStuck:
+	case c == ConditionExpiring, c == ConditionFailing, c == ConditionHeld, c == ConditionUnretired, c == ConditionStopped, c == ConditionOrphan, c == ConditionStuck,
+		c == ConditionOccupied, c == ConditionOverdue:
 		verb = "plan"
 	}
 	return "rotatord " + verb + " " + quote(string(v.Name))

@@ -298,7 +298,7 @@ func (a *Alerter) sweep(ctx context.Context, now time.Time) {
 // endKnown tells whether every notifier that was told of it knows its end.
 func (a *Alerter) endKnown(r *Alert) bool {
 	for _, w := range a.ways {
-		if t := a.state.told[w.name][r.Key]; t != nil && t.Rev < r.Rev {
+		if t := a.state.told[w.name][r.Key]; t != nil && t.Calls > 0 && !t.Over && t.Rev < r.Rev {
 			return false
 		}
 	}

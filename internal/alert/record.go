@@ -74,6 +74,7 @@ type told struct {
 	Rev     int       `json:"rev,omitempty"`
 	Story   int       `json:"story,omitempty"` // lines, with the dropped ones
 	At      time.Time `json:"at,omitzero"`
+	Over    bool      `json:"over,omitempty"`    // what it was told last is the end
 	RetryAt time.Time `json:"retry_at,omitzero"` // this notice is refused until then
 }
 

@@ -49,6 +49,7 @@ type channel struct {
 	got     []Message
 	at      []time.Time
 	refs    int
+	refOf   map[string]string // by key, as it was returned last
 	fail    func(Message) error
 }
 
@@ -74,6 +75,10 @@ func (c *channel) Tell(_ context.Context, n Notice) (string, error) {
 		c.refs++
 		n.Ref = fmt.Sprint(c.refs)
 	}
+	if c.refOf == nil {
+		c.refOf = map[string]string{}
+	}
+	c.refOf[n.Key] = n.Ref
 	return n.Ref, nil
 }
 

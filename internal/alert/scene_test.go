@@ -250,13 +250,17 @@ func TestOtherPagesGolden(t *testing.T) {
 			{Sink: VaultSubject, Known: true, TokenExpires: now.Add(20 * time.Second)}},
 		Daemon: DaemonHealth{Crashes: []time.Time{ago(9 * time.Hour), ago(time.Hour), ago(time.Minute)}, ReloadRefused: ago(time.Hour), ReloadError: "config.yaml:3:4: alerts: is no section"}}
 	unadopted := expiringIn(90, 30, func(v *View) { v.Name, v.Record.AdoptedAt, v.Record.Epoch = "shop", time.Time{}, 2 })
+	occupied := expiringIn(90, 30, func(v *View) {
+		v.Name, v.Record.Due, v.Record.Blocked = "routing", rotate.ReasonExpiring, rotate.ReasonOccupied
+	})
+	overdue := expiringIn(70, 100, func(v *View) { v.Name = "places" })
 	stuck := expiringIn(90, 30, func(v *View) { v.Name, v.Record.Phase = "tiles", rotate.PhaseProving })
 	silent := Use{Credential: "shop", Day: now.Add(-36 * time.Hour), Silent: true}
 	got := map[string]Message{}
 	for _, uses := range [][]Use{{use, silent}, {cut, silent}} {
 		a := alerter(t)
 		a.o.Owner, a.o.Links.Always = "Platform", []Link{{"Dashboard", "https://grafana.example/d/rotatord"}}
-		a.holds, _ = a.holdings(Scene{Credentials: []View{v, unadopted, stuck}, Health: health, Uses: uses}, now)
+		a.holds, _ = a.holdings(Scene{Credentials: []View{v, unadopted, stuck, occupied, overdue}, Health: health, Uses: uses}, now)
 		hide(a.holds)
 		for key, h := range a.holds {
 			got[strings.ReplaceAll(key, "/", "_")] = a.compose(&Alert{Key: key, Condition: h.condition, Subject: h.subject, Owner: h.owner, Environment: h.environment,

@@ -65,7 +65,7 @@ func (a *Alerter) dueAlert(w *way, r *Alert, now time.Time) (item, bool) {
 	switch {
 	case t != nil && now.Before(t.RetryAt):
 		return item{}, false
-	case first && (!r.Ended.IsZero() || r.Cause != ""):
+	case !r.Ended.IsZero() && (first || t.Over), first && r.Cause != "":
 		return item{}, false // what ended before it could be told is never told
 	case !first && t.Rev >= r.Rev:
 		if w.refresh == 0 || !r.Ended.IsZero() || now.Sub(t.At) < w.refresh {
@@ -149,7 +149,7 @@ func (a *Alerter) step(ctx context.Context, w *way) (time.Duration, bool) {
 	}
 	a.o.OnDelivery(DeliveryOK)
 	t := a.toldFor(w, it.notice.Key)
-	*t = told{Ref: ref, Calls: calls, Rev: rev, Story: it.lines, At: now}
+	*t = told{Ref: ref, Calls: calls, Rev: rev, Story: it.lines, At: now, Over: it.notice.State == StateResolved}
 	a.keep(put(context.WithoutCancel(ctx), a.o.Store, toldPrefix+w.name+"/"+it.notice.Key, t))
 	a.state.ways[w.name] = wayState{}
 	return pace, true

@@ -98,7 +98,7 @@ func (TimeOfDay) JSONSchema() *jsonschema.Schema { return textSchema(timeOfDayFo
 // AlertConditions are the words of alerts.routes; a test holds them to internal/alert's.
 func AlertConditions() []string {
 	return []string{"dead", "expiring", "cut_off", "portal_unreachable", "sink_failing", "vault_token", "identity_expiring", "held", "stopped",
-		"quarantined", "failing", "stuck", "drift", "straggling", "unretired", "clock_off", "survey_stale", "budget", "usage_spike",
+		"quarantined", "failing", "stuck", "drift", "occupied", "overdue", "straggling", "unretired", "clock_off", "survey_stale", "budget", "usage_spike",
 		"usage_silence", "reload_refused", "orphan", "unadopted", "crashed"}
 }
 
