@@ -207,6 +207,7 @@ func everyCall(t *testing.T, product portaltest.Product, name, value string) {
 	for _, err := range c.Discover(ctx) {
 		failed["discover"] = err
 	}
+	everyAdminCall(t, c, product, failed)
 	for what, err := range failed {
 		if _, ok := errors.AsType[*rotate.Error](err); err != nil && !ok {
 			t.Errorf("%s: %v is not classified", what, err)
@@ -262,7 +263,24 @@ func noErrorOrLogHoldsASecret(t *testing.T) {
 			_, errMint := c.Mint(ctx, testID, app, rotate.Slot1)
 			_, errProve := c.Prove(ctx, key, "")
 			_, errSelf := c.Whoami(ctx)
-			all := []error{errItem, errApp, errMint, errProve, errSelf, c.Revoke(ctx, testID, app, rotate.Slot1), c.SetExpiry(ctx, testID, "u", 1, inDays(3))}
+			_, errMade := c.CreateItem(ctx, NewItem{Owner: "u", Title: "t", Mark: "m"})
+			registered, errRegister := c.RegisterApp(ctx, testID.Item, Settings{Privileges: []string{"premium:user:basemaps"}})
+			_, errEdit := c.EditApp(ctx, app.ClientID, Settings{})
+			_, errFolder := c.CreateFolder(ctx, "u", "keys")
+			_, errFound := c.FindItems(ctx, "u", "m")
+			_, errAccount := c.Account(ctx, "")
+			_, errSettings := c.AppSettings(ctx, testID.Item, "u")
+			texts = append(texts, fmt.Sprintf("%+v %v", registered, registered.App))
+			grants, err := NewGrants(GrantsOptions{Portal: c, AllowBilled: true, Services: ParityOptions{Transport: transport}})
+			if err != nil {
+				t.Fatalf("make grants: %v", err)
+			}
+			for _, g := range grants.Ask(ctx, key, "", append(probed(), ItemGrant(testID.Item))) {
+				texts = append(texts, fmt.Sprintf("%+v", g))
+			}
+			all := []error{errMade, errRegister, errEdit, errFolder, errFound, errAccount, errSettings, c.UnregisterApp(ctx, app.ClientID),
+				c.DeleteItem(ctx, testID.Item, "u", true), c.UpdateItem(ctx, testID.Item, "u", ItemEdit{Title: new("x")}), c.MoveItem(ctx, testID.Item, "u", ""),
+				errItem, errApp, errMint, errProve, errSelf, c.Revoke(ctx, testID, app, rotate.Slot1), c.SetExpiry(ctx, testID, "u", 1, inDays(3))}
 			for _, f := range c.Check(ctx, CheckRequest{Items: []CheckItem{{Item: testID.Item}}, Verb: VerbRotate}) {
 				texts = append(texts, fmt.Sprintf("%+v", f))
 			}
