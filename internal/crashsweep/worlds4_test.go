@@ -63,3 +63,31 @@ func (w *world) wantServedWithin(limit time.Duration) {
 		w.t.Errorf("no working key is served within %s: %+v", limit, w.record())
 	}
 }
+
+// TestAClaimLeftBehindDoesNotTakeAPersonsSlot: a rotation is given up behind its claim,
+// and a person makes a key in the slot that it named. That key is theirs, and is told.
+func TestAClaimLeftBehindDoesNotTakeAPersonsSlot(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.order(rotate.Command{Kind: rotate.CommandRotate})
+		w.run(day, func(r rotate.AdvanceResult) bool { return r.Record.Phase == rotate.PhaseDating })
+		w.order(rotate.Command{Kind: rotate.CommandHold, Text: "not now"})
+		w.run(day, func(r rotate.AdvanceResult) bool { return r.Record.Phase == rotate.PhaseIdle })
+		spare := w.record().Live.Slot.Other()
+		key, err := w.emu.MintOutOfBand(string(w.cred.ID.Item), int(spare), time.Now().Add(200*day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.order(rotate.Command{Kind: rotate.CommandResume})
+		w.look()
+		w.run(80*day, nil)
+		if valid, why := w.emu.KeyValid(key); !valid {
+			t.Errorf("the person's key is %s", why)
+		}
+		if r := w.record(); r.Blocked != rotate.ReasonOccupied || w.advances > 600 {
+			t.Errorf("blocked by %s after %d advances", r.Blocked, w.advances)
+		}
+		w.check.excused[key] = true
+		w.order(rotate.Command{Kind: rotate.CommandAdopt, Slot: spare})
+		w.wantRested()
+	})
+}

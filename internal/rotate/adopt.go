@@ -96,6 +96,7 @@ func (w *work) rebuild() {
 		// A rotation had begun: its slot may hold a key of ours that nobody has, and
 		// its requests may still be under way.
 		r.TopGeneration = max(r.TopGeneration, c.Generation)
+		r.LastRotation = c.RotationID
 		r.Slots[c.Slot].Use = UseOwn
 		r.Slots[c.Slot].Intent = &Intent{Effect: EffectMint, RotationID: c.RotationID, SentAt: now, Outcome: OutcomeUnknown}
 		r.Previous, r.RetireAt, r.Phase = KeyFacts{}, time.Time{}, PhaseIdle

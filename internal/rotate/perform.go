@@ -190,6 +190,9 @@ func (w *work) start() {
 		}
 	}
 	r.Hooked = nil
+	if st := &r.Slots[d.Slot]; w.in.claimedByUs(d.Slot) && (st.Use == UseEmpty || st.Use == UseUnknown) {
+		st.Use, st.Since = UseOwn, w.in.Now // the claim that says so is about to be replaced
+	}
 	rot := &Rotation{ID: w.e.o.NewID(w.in.Now), Reason: d.Due, Started: w.in.Now, Generation: w.top() + 1, Target: d.Slot}
 	if q := r.Request; q != nil && (d.Due == ReasonRequested || d.Due == ReasonCompromised || d.Due == ReasonRollback) {
 		rot.By, rot.OutageOK = q.By, q.OutageOK
@@ -206,7 +209,7 @@ func (w *work) start() {
 			st.Key.LatestExpiry = w.in.View.Item.Expires[d.Slot]
 		}
 	}
-	r.Rotation, r.Phase = rot, PhaseClaiming
+	r.Rotation, r.Phase, r.LastRotation = rot, PhaseClaiming, max(r.LastRotation, rot.ID)
 	w.event(Event{Kind: EventStarted, Slot: d.Slot, Generation: rot.Generation, Actor: rot.By, Detail: d.Detail})
 }
 

@@ -68,6 +68,9 @@ type Record struct {
 	Hooked  []HookPoint `json:"hooked,omitempty"`
 	HookDue *HookCall   `json:"hook_due,omitempty"`
 
+	// LastRotation is the id of the rotation that began last: a claim that is not newer
+	// is one that this journal knows.
+	LastRotation string `json:"last_rotation,omitempty"`
 	// TopGeneration is the highest generation ever seen, so that one is never used twice.
 	TopGeneration int64 `json:"top_generation,omitempty"`
 	// Offset is portal time minus ours, as last measured (rule 11).

@@ -92,11 +92,13 @@ func (in *In) foreignDate(s Slot) bool {
 	return !at.IsZero() && at.Sub(asked).Abs() > dateTolerance
 }
 
-// claimedByUs tells whether the first sink's claim says that this rotatord was
-// about to mint there: a journal older than the claim does not know it any more.
+// claimedByUs tells whether the first sink's claim says that this rotatord was about
+// to mint there, and the journal is older than that claim. Of a rotation that it
+// knows it also knows whether anything was minted: ids are ULIDs, and grow.
 func (in *In) claimedByUs(s Slot) bool {
 	m := in.View.first().Meta
-	return m != nil && m.Claim != nil && m.Claim.Slot == s && m.Claim.Instance == in.Instance && m.Claim.Generation > m.Key.Generation
+	return m != nil && m.Claim != nil && m.Claim.Slot == s && m.Claim.Instance == in.Instance && m.Claim.Generation > m.Key.Generation &&
+		m.Claim.RotationID > in.Record.LastRotation
 }
 
 func (in *In) previousExpired() bool {

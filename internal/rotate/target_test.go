@@ -92,7 +92,7 @@ func (c slotCase) in() In {
 		r.RebuiltAt = t0().Add(-7*day + time.Second)
 	}
 	if c.claimed {
-		in.View.Sinks[0].Entry.Meta.Claim = &Claim{Generation: 5, Slot: Slot2, Instance: "here", At: t0().Add(-day)}
+		in.View.Sinks[0].Entry.Meta.Claim = &Claim{Generation: 5, Slot: Slot2, Instance: "here", RotationID: "R9", At: t0().Add(-day)}
 	}
 	if c.outage {
 		r.Request = &Request{Kind: RequestRegenerate, Slot: Slot2, OutageOK: true, By: "ann"}
@@ -329,5 +329,19 @@ func TestChooseTarget(t *testing.T) {
 	}
 	if got := fmt.Sprint(Slots(), NoSlot.Other(), Slot1.Other(), Slot2.Other(), NoSlot, NoSlot.Valid(), Slot(3).Valid()); got != "[1 2] - 2 1 - false false" {
 		t.Errorf("slots: %s", got)
+	}
+}
+
+// TestAClaimThatTheJournalKnowsIsNoEvidence: what a rotation that began here minted is
+// in the journal; its claim says nothing more about who sits in the slot now.
+func TestAClaimThatTheJournalKnowsIsNoEvidence(t *testing.T) {
+	for last, want := range map[string]slotClass{"": slotOwn, "R8": slotOwn, "R9": slotOccupied, "S1": slotOccupied} {
+		in := expiringIn()
+		in.View.App.Active[Slot2], in.View.Item.Expires[Slot2] = true, t0().Add(50*day)
+		in.View.Sinks[0].Entry.Meta.Claim = &Claim{Generation: 5, Slot: Slot2, Instance: "here", RotationID: "R9", At: t0().Add(-day)}
+		in.Record.LastRotation = last
+		if got := in.classify(Slot2); got != want {
+			t.Errorf("the journal knows rotations to %q: class %d, want %d", last, got, want)
+		}
 	}
 }
