@@ -153,7 +153,7 @@ func (a *adapters) newFleet() (*daemon.Fleet, error) {
 		f.Portals = append(f.Portals, daemon.Portal{ID: id, Workers: a.cfg.Workers, SurveyAt: survey, Survey: a.survey(name, client)})
 	}
 	calendars := config.NewCalendars()
-	for _, cr := range a.cfg.Credentials {
+	for _, cr := range a.cfg.Made() {
 		m, err := a.newCredential(cr, calendars)
 		if err != nil {
 			return nil, fmt.Errorf("credential %s: %w", cr.Name, err)

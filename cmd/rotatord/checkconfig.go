@@ -126,7 +126,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 func (a *adapters) checkPortal(ctx context.Context, name string) []finding {
 	names := map[rotate.ItemID]rotate.Name{}
 	req := portal.CheckRequest{Verb: portal.VerbWatch}
-	for _, cr := range a.cfg.Credentials {
+	for _, cr := range a.cfg.Made() {
 		if cr.Portal != name {
 			continue
 		}

@@ -107,13 +107,13 @@ func (a *adapters) ownGates(cr *config.Credential) []rotate.Gate {
 // is needed for, and those that are rotated beside it. Of other own keys it waits only
 // for those that are rotated with its help: the config allows no cycle of these.
 func (a *adapters) ownKeysLast(j rotate.Journal) {
-	for i, cr := range a.cfg.Credentials {
+	for i, cr := range a.cfg.Made() {
 		signsIn := cr.OwnKeyOf()
 		if signsIn == "" {
 			continue
 		}
 		others := map[rotate.Name]bool{}
-		for _, o := range a.cfg.Credentials {
+		for _, o := range a.cfg.Made() {
 			if o != cr && (o.Portal == signsIn || o.Portal == cr.Portal && o.OwnKeyOf() == "") {
 				others[rotate.Name(o.Name)] = true
 			}

@@ -152,7 +152,7 @@ func (k *usageKeys) Order(ctx context.Context, name rotate.Name, cmd rotate.Comm
 // usageTargets of a config. Without portals nobody can be asked.
 func usageTargets(cfg *config.Config, portals map[string]*portal.Client) []used.Target {
 	targets := make([]used.Target, 0, len(cfg.Credentials))
-	for _, cr := range cfg.Credentials {
+	for _, cr := range cfg.Made() {
 		p := cfg.Portals[cr.Portal]
 		b := cr.Budget
 		t := used.Target{Name: rotate.Name(cr.Name), ID: rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)},

@@ -24,6 +24,7 @@ func (k *checker) credentials() {
 			k.sinksOf(cr, at, targets)
 		}
 		k.portalOf(cr, at, items)
+		k.create(cr, at)
 		k.probe(cr, at)
 		switch {
 		case k.broken[at+".mode"] || k.broken["defaults.mode"]:
@@ -143,6 +144,8 @@ func (k *checker) target(cr *Credential, name, at string, targets map[string]str
 	}
 	rendered, err := renderPath(template, cr)
 	switch {
+	case errors.Is(err, ErrNoValue) && cr.Create != nil && !cr.Made() && rendersWithItem(template, cr):
+		return // once it is made
 	case errors.Is(err, ErrNoValue):
 		k.bad(at, "give the credential a value, or change the path of sink "+name, "sink %q: %v", name, err)
 		return

@@ -33,7 +33,8 @@ type Defaults struct {
 type Credential struct {
 	Name        Name     `yaml:"name" jsonschema:"required" doc:"Unique label; it appears in metrics, alerts and commands."`
 	Portal      string   `yaml:"portal,omitempty" doc:"Name of a portal above."`
-	Item        ItemID   `yaml:"item" jsonschema:"required" doc:"The item's id: 32 hexadecimal digits, from the address of its page."`
+	Item        ItemID   `yaml:"item,omitempty" doc:"The item's id: 32 hexadecimal digits, from the address of its page. rotatord apply writes it here for an item that it made."`
+	Create      *Create  `yaml:"create,omitempty" doc:"What the item is to be like. Without item it is one to be made, by rotatord apply."`
 	Owner       string   `yaml:"owner,omitempty" doc:"Team or person that answers for it."`
 	Environment string   `yaml:"environment,omitempty" doc:"For example production."`
 	Stage       string   `yaml:"stage,omitempty" doc:"One of fleet.stages. In none if left out: it waits for nobody, and nobody waits for it."`

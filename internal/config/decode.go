@@ -149,6 +149,9 @@ func (d *document) decode(n *yaml.Node, v reflect.Value, path string, f field) {
 			d.decodeMap(n, v, path)
 		}
 	case reflect.Slice:
+		if w, ok := reflect.TypeAssert[interface{ takeWord(s string) bool }](v.Addr()); ok && n.Kind == yaml.ScalarNode && w.takeWord(n.Value) {
+			return
+		}
 		if !d.wantKind(n, yaml.SequenceNode, path) {
 			return
 		}

@@ -46,6 +46,7 @@ func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 	}
 	f.calendars(now)
 	f.quiets()
+	f.creates()
 	return d.sorted()
 }
 

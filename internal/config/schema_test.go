@@ -271,6 +271,8 @@ func valueWords(typ reflect.Type, f field) (words string, inner reflect.Type, su
 		return "32 hex digits", nil, ""
 	case reflect.TypeFor[When]():
 		return "date or time", nil, ""
+	case reflect.TypeFor[Referrers]():
+		return "list of sites, or `any`", nil, ""
 	case reflect.TypeFor[HookPoint]():
 		return "point", nil, ""
 	case reflect.TypeFor[Weekday]():

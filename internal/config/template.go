@@ -49,6 +49,14 @@ func renderPath(template string, cr *Credential) (string, error) {
 	return path, nil
 }
 
+// rendersWithItem tells whether all that the path lacks is the id of an item that is to be made.
+func rendersWithItem(template string, cr *Credential) bool {
+	made := *cr
+	made.Item = ItemID(strings.Repeat("0", 32))
+	_, err := renderPath(template, &made)
+	return err == nil
+}
+
 // maxPath is what a person still reads; Vault takes longer ones.
 const maxPath = 512
 
