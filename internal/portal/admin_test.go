@@ -86,7 +86,7 @@ func wholeLife(t *testing.T, product portaltest.Product) {
 	endOfLife(t, e, c, item, me, made.App.ClientID)
 }
 
-func must(t *testing.T, what string, err error) {
+func must(t testing.TB, what string, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatalf("%s: %v", what, err)

@@ -78,6 +78,8 @@ type probe struct {
 	noArguments bool
 }
 
+const geocoder = "https://geocode-api.arcgis.com/arcgis/rest/services/World/GeocodeServer/findAddressCandidates?f=json"
+
 // probeOf a privilege; none for most. Enterprise has no location services.
 func probeOf(product Product, privilege string) (probe, bool) {
 	if product == Enterprise {
@@ -89,8 +91,12 @@ func probeOf(product Product, privilege string) (probe, bool) {
 	case "premium:user:staticbasemaptiles":
 		return probe{address: "https://static-map-tiles-api.arcgis.com/arcgis/rest/services/static-basemap-tiles-service/v1/arcgis/navigation/static/tile/1/1/1",
 			cost: costBilled}, true
-	case "premium:user:geocode", "premium:user:geocode:stored", "premium:user:geocode:temporary":
-		return probe{address: "https://geocode-api.arcgis.com/arcgis/rest/services/World/GeocodeServer/findAddressCandidates?f=json", noArguments: true}, true
+	case "premium:user:geocode":
+		return probe{address: geocoder, noArguments: true}, true
+	case "premium:user:geocode:stored":
+		return probe{address: geocoder + "&forStorage=true", noArguments: true}, true
+	case "premium:user:geocode:temporary":
+		return probe{address: geocoder + "&forStorage=false", noArguments: true}, true
 	case "premium:user:places":
 		return probe{address: "https://places-api.arcgis.com/arcgis/rest/services/places-service/v1/places/near-point?f=json", noArguments: true}, true
 	case "premium:user:elevation":
@@ -142,16 +148,15 @@ func (g *Grants) Close() { g.http.Close() }
 func (g *Grants) Counts() map[Counted]int { return g.http.Counts() }
 
 // Ask proves the privileges one after the other, in their order, with a request or two
-// each. A key that is new may not have reached every service yet: what is refused may work
+// each. A call shows that the service lets the key in, which is as much as one that costs
+// nothing can show. A key that is new may not have reached every service yet: what is refused may work
 // a minute later.
 func (g *Grants) Ask(ctx context.Context, key rotate.Secret, referrer string, privileges []string) []Grant {
 	list := make([]Grant, 0, len(privileges))
-	seenAt := map[string]Grant{} // several privileges may share an address
 	for _, privilege := range privileges {
 		var got Grant
 		item, isItem := GrantedItem(privilege)
 		p, has := probeOf(g.opts.Product, privilege)
-		known, asked := seenAt[p.address]
 		switch {
 		case isItem:
 			got = g.item(ctx, key, referrer, item)
@@ -159,11 +164,8 @@ func (g *Grants) Ask(ctx context.Context, key rotate.Secret, referrer string, pr
 			got = Grant{State: GrantUncheckable, Sentence: "No cheap call needs this privilege."}
 		case p.cost != costFree && !g.opts.AllowBilled:
 			got = Grant{State: GrantUncheckable, Sentence: "The call that needs this privilege costs, or may cost, and is not allowed to."}
-		case asked:
-			got = known
 		default:
 			got = g.service(ctx, key, referrer, p)
-			seenAt[p.address] = got
 		}
 		got.Privilege = privilege
 		list = append(list, got)

@@ -9,11 +9,12 @@ import (
 // locationService is one address that location services have: what a key is probed against.
 type locationService struct {
 	path      string // below servicePrefix
-	privilege string // itself or any of its kinds, as geocode for geocode:stored
-	newer     bool   // reports errors by HTTP status; older ones in the body of HTTP 200
-	root      bool   // describes the service, and may answer to anybody
-	needs     string // arguments without which it has nothing to do
-	billed    bool   // a call that is done costs
+	privilege string
+	kinds     func(*call) []string // further privileges of which one does as well
+	newer     bool                 // reports errors by HTTP status; older ones in the body of HTTP 200
+	root      bool                 // describes the service, and may answer to anybody
+	needs     string               // arguments without which it has nothing to do
+	billed    bool                 // a call that is done costs
 	answer    func() any
 }
 
@@ -25,7 +26,7 @@ func locationServices() []locationService {
 			answer: describe(obj{"version": 8, "name": "ArcGIS Navigation", "sources": obj{}, "layers": []any{}})},
 		{path: "static-basemap-tiles-service/v1/arcgis/{}/static/tile/{}/{}/{}", privilege: "premium:user:staticbasemaptiles", newer: true, billed: true,
 			answer: func() any { return page{status: http.StatusOK, contentType: "image/png", body: "\x89PNG\r\n\x1a\n"} }},
-		{path: "World/GeocodeServer/findAddressCandidates", privilege: "premium:user:geocode", needs: "SingleLine", billed: true,
+		{path: "World/GeocodeServer/findAddressCandidates", privilege: "premium:user:geocode", needs: "SingleLine", billed: true, kinds: geocodeKinds,
 			answer: describe(obj{"spatialReference": obj{"wkid": 4326}, "candidates": []any{}})},
 		{path: "places-service/v1/places/near-point", privilege: "premium:user:places", newer: true, needs: "x y", billed: true,
 			answer: describe(obj{"results": []any{}})},
@@ -34,6 +35,7 @@ func locationServices() []locationService {
 		{path: "World/geoenrichmentserver/Geoenrichment/Enrich", privilege: "premium:user:geoenrichment", needs: "studyAreas", billed: true,
 			answer: describe(obj{"results": []any{}, "messages": []any{}})},
 		{path: "World", privilege: "premium:user:networkanalysis", root: true,
+			kinds:  func(*call) []string { return []string{"premium:user:networkanalysis:routing"} },
 			answer: describe(obj{"currentVersion": 11.4, "folders": []any{}, "services": []obj{{"name": "World/Route", "type": "NAServer"}}})},
 	}
 }
@@ -93,22 +95,22 @@ func (e *Emulator) serviceKey(c *call, s locationService) error {
 	if c.id.anonymous() {
 		return e.serviceError(s.newer, http.StatusUnauthorized, 499, "Token Required")
 	}
-	if !c.id.hasKindOf(s.privilege) {
+	enough := []string{s.privilege}
+	if s.kinds != nil {
+		enough = append(enough, s.kinds(c)...)
+	}
+	if !slices.ContainsFunc(enough, c.id.has) {
 		return e.noPrivilege(s.newer)
 	}
 	return nil
 }
 
-// hasKindOf is has, or has one of the privilege's kinds.
-func (id identity) hasKindOf(privilege string) bool {
-	list := []string{}
-	switch {
-	case id.key != nil && id.keyOf != nil:
-		list = id.keyOf.app.privileges
-	case id.user != nil:
-		list = id.user.Privileges
+// geocodeKinds: results that are kept want another privilege than those that are not; a search that does not say is not kept.
+func geocodeKinds(c *call) []string {
+	if c.boolParam("forStorage") {
+		return []string{"premium:user:geocode:stored"}
 	}
-	return slices.ContainsFunc(list, func(p string) bool { return p == privilege || strings.HasPrefix(p, privilege+":") })
+	return []string{"premium:user:geocode:temporary"}
 }
 
 // serviceError is answered as switch service_status has it.

@@ -214,7 +214,7 @@ func TestServices(t *testing.T) {
 		kind := s.privilege
 		switch kind {
 		case "premium:user:geocode":
-			kind += ":stored"
+			kind += ":temporary"
 		case "premium:user:networkanalysis":
 			kind += ":routing"
 		}
