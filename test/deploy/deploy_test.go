@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -46,63 +45,9 @@ func rules(t *testing.T) []rule {
 	return all
 }
 
-type panel struct {
-	ID                       int
-	Type, Title, Description string
-	Datasource               struct{ Type, UID string }
-	FieldConfig              struct{ Defaults struct{ Unit string } }
-	GridPos                  struct{ X, Y, W, H int }
-	Targets                  []struct {
-		Expr       string
-		Datasource struct{ UID string }
-	}
-}
-
-type dashboard struct {
-	SchemaVersion int
-	UID           string
-	Panels        []panel
-	Annotations   struct{ List []struct{ Expr string } }
-	Templating    struct {
-		List []struct{ Name, Type, Definition string }
-	}
-}
-
-func expiryDashboard(t *testing.T) dashboard {
-	t.Helper()
-	var d dashboard
-	if err := json.Unmarshal([]byte(read(t, "deploy/grafana/rotatord-expiry.json")), &d); err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
-// queries of the dashboard, as Prometheus gets them.
-func (d dashboard) queries() []string {
-	grafana := strings.NewReplacer("$__rate_interval", "5m", "$__range", "30d", "$__interval", "1m",
-		"$credential", ".*", "$portal", ".*", "$environment", ".*", "$owner", ".*")
-	var all []string
-	for _, p := range d.Panels {
-		for _, q := range p.Targets {
-			all = append(all, grafana.Replace(q.Expr))
-		}
-	}
-	for _, a := range d.Annotations.List {
-		if a.Expr != "" {
-			all = append(all, grafana.Replace(a.Expr))
-		}
-	}
-	for _, v := range d.Templating.List {
-		if inner, ok := strings.CutPrefix(v.Definition, "label_values("); ok {
-			all = append(all, grafana.Replace(inner[:strings.LastIndex(inner, ",")]))
-		}
-	}
-	return all
-}
-
 var metricName = regexp.MustCompile(`\brotatord_[a-z_]+`)
 
-// TestNamesExist holds rules and dashboard to what the daemon really exposes, by
+// TestNamesExist holds the rules to what the daemon really exposes, by
 // the golden file of its metrics.
 func TestNamesExist(t *testing.T) {
 	exposed := map[string]bool{}
@@ -125,9 +70,6 @@ func TestNamesExist(t *testing.T) {
 	}
 	for _, r := range rules(t) {
 		check(r.Alert, r.Expr+r.Annotations["description"])
-	}
-	for _, q := range expiryDashboard(t).queries() {
-		check("dashboard", q)
 	}
 }
 
@@ -161,60 +103,4 @@ func TestAlertsAndRunbookMatch(t *testing.T) {
 			t.Errorf("docs/runbook.md has a section %s for no alert", title)
 		}
 	}
-}
-
-func TestDashboard(t *testing.T) {
-	d := expiryDashboard(t)
-	if d.SchemaVersion != 42 || d.UID == "" {
-		t.Errorf("schema version %d and uid %q; want 42 and a stable one", d.SchemaVersion, d.UID)
-	}
-	if len(d.Templating.List) == 0 || d.Templating.List[0].Type != "datasource" {
-		t.Error("the first variable is not the data source")
-	}
-	ids, titles := map[int]bool{}, map[string]bool{}
-	for _, p := range d.Panels {
-		if ids[p.ID] || titles[p.Title] {
-			t.Errorf("panel %q: its id %d or its title is there twice", p.Title, p.ID)
-		}
-		ids[p.ID], titles[p.Title] = true, true
-		if p.GridPos.X+p.GridPos.W > 24 {
-			t.Errorf("panel %q is wider than the page", p.Title)
-		}
-		if p.Type != "row" {
-			p.check(t)
-		}
-	}
-	for i, p := range d.Panels {
-		for _, q := range d.Panels[:i] {
-			if p.overlaps(q) {
-				t.Errorf("panels %q and %q overlap", p.Title, q.Title)
-			}
-		}
-	}
-}
-
-func (p panel) check(t *testing.T) {
-	t.Helper()
-	if p.Description == "" || len(p.Targets) == 0 {
-		t.Errorf("panel %q has no description or no query", p.Title)
-	}
-	if p.Datasource.UID != "${datasource}" {
-		t.Errorf("panel %q has its own data source %q", p.Title, p.Datasource.UID)
-	}
-	if p.FieldConfig.Defaults.Unit == "" && p.Type != "table" && p.Type != "state-timeline" {
-		t.Errorf("panel %q has no unit", p.Title)
-	}
-	for _, q := range p.Targets {
-		if q.Datasource.UID != "${datasource}" {
-			t.Errorf("panel %q asks its own data source %q", p.Title, q.Datasource.UID)
-		}
-		if counter := regexp.MustCompile(`_total\b`); counter.MatchString(q.Expr) && !regexp.MustCompile(`(rate|increase)\(`).MatchString(q.Expr) {
-			t.Errorf("panel %q shows a counter without rate or increase: %s", p.Title, q.Expr)
-		}
-	}
-}
-
-func (p panel) overlaps(q panel) bool {
-	a, b := p.GridPos, q.GridPos
-	return a.X < b.X+b.W && b.X < a.X+a.W && a.Y < b.Y+b.H && b.Y < a.Y+a.H
 }

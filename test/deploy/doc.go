@@ -1,3 +1,3 @@
 // Package deploy holds no code, only tests of what is deployed beside the program:
-// dashboard, rules, runbook, units and image name only what exists.
+// rules, runbook, units and image name only what exists. test/grafana has the dashboards.
 package deploy
