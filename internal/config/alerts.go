@@ -111,6 +111,15 @@ func (a *Alerts) Notifiers() []string {
 	if a.Slack != nil {
 		out = append(out, "slack")
 	}
+	if a.Webhook != nil {
+		out = append(out, "webhook")
+	}
+	if a.Alertmanager != nil {
+		out = append(out, "alertmanager")
+	}
+	if a.Email != nil {
+		out = append(out, "email")
+	}
 	return out
 }
 
@@ -168,6 +177,7 @@ func (k *checker) alerts() {
 			k.bad(fmt.Sprintf("alerts.quiet_hours[%d].from", i), "write 00:00 and the next day", "is the end of the day")
 		}
 	}
+	k.notifiers()
 	k.routes(a)
 }
 

@@ -41,6 +41,7 @@ func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 	if s := c.Alerts.Slack; s != nil {
 		f.secret("alerts.slack.webhook", s.Webhook)
 	}
+	f.notifiers()
 	if h := c.Heartbeat; h != nil {
 		f.secret("heartbeat.url", h.URL)
 	}

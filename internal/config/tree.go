@@ -168,20 +168,23 @@ type HTTP struct {
 
 // Alerts to people.
 type Alerts struct {
-	Slack          *Slack       `yaml:"slack,omitempty" doc:"Slack."`
-	WarnBefore     []Duration   `yaml:"warn_before,omitempty" doc:"How long before its expiry a key with no rotation on its way is reported, each step once. 30d, 14d, 7d, 3d and 1d if left out."`
-	Wait           Waits        `yaml:"wait,omitempty" doc:"How long something must hold before it is told, so that nobody hears of what heals itself."`
-	RepeatEvery    Duration     `yaml:"repeat_every,omitempty" jsonschema:"default=24h" doc:"How often something unresolved is told again, until somebody acknowledges it."`
-	RepeatCritical Duration     `yaml:"repeat_critical_every,omitempty" jsonschema:"default=4h" doc:"The same of what is critical."`
-	QuietHours     []QuietHours `yaml:"quiet_hours,omitempty" doc:"Hours in which only what is critical is told. The rest arrives as one message when they end."`
-	Flap           Flap         `yaml:"flap,omitempty" doc:"Alerts that come and go."`
-	Digest         string       `yaml:"digest,omitempty" doc:"When to tell what was, what comes and what needs a person (cron line), as in 0 8 * * mon. No digest if left out."`
-	TimeZone       string       `yaml:"time_zone,omitempty" doc:"Zone of quiet hours and digest. That of schedules if left out."`
-	Owner          string       `yaml:"owner,omitempty" doc:"Whose the alerts on portals, sinks and the daemon are."`
-	Routes         []Route      `yaml:"routes,omitempty" doc:"Who tells a condition. All notifiers that are configured, if left out."`
-	RunbookURL     URL          `yaml:"runbook_url,omitempty" doc:"Link to your runbook, in every alert."`
-	DashboardURL   URL          `yaml:"dashboard_url,omitempty" doc:"Link to your dashboard, in every alert."`
-	StatusURL      URL          `yaml:"status_url,omitempty" doc:"Address of rotatord's status page as people reach it; alerts link to a credential's page there."`
+	Slack          *Slack        `yaml:"slack,omitempty" doc:"Slack."`
+	Webhook        *Webhook      `yaml:"webhook,omitempty" doc:"A service of yours that is sent signed CloudEvents; see docs/notifiers.md."`
+	Alertmanager   *Alertmanager `yaml:"alertmanager,omitempty" doc:"Prometheus' Alertmanager."`
+	Email          *Email        `yaml:"email,omitempty" doc:"Mail."`
+	WarnBefore     []Duration    `yaml:"warn_before,omitempty" doc:"How long before its expiry a key with no rotation on its way is reported, each step once. 30d, 14d, 7d, 3d and 1d if left out."`
+	Wait           Waits         `yaml:"wait,omitempty" doc:"How long something must hold before it is told, so that nobody hears of what heals itself."`
+	RepeatEvery    Duration      `yaml:"repeat_every,omitempty" jsonschema:"default=24h" doc:"How often something unresolved is told again, until somebody acknowledges it."`
+	RepeatCritical Duration      `yaml:"repeat_critical_every,omitempty" jsonschema:"default=4h" doc:"The same of what is critical."`
+	QuietHours     []QuietHours  `yaml:"quiet_hours,omitempty" doc:"Hours in which only what is critical is told. The rest arrives as one message when they end."`
+	Flap           Flap          `yaml:"flap,omitempty" doc:"Alerts that come and go."`
+	Digest         string        `yaml:"digest,omitempty" doc:"When to tell what was, what comes and what needs a person (cron line), as in 0 8 * * mon. No digest if left out."`
+	TimeZone       string        `yaml:"time_zone,omitempty" doc:"Zone of quiet hours and digest. That of schedules if left out."`
+	Owner          string        `yaml:"owner,omitempty" doc:"Whose the alerts on portals, sinks and the daemon are."`
+	Routes         []Route       `yaml:"routes,omitempty" doc:"Who tells a condition. All notifiers that are configured, if left out."`
+	RunbookURL     URL           `yaml:"runbook_url,omitempty" doc:"Link to your runbook, in every alert."`
+	DashboardURL   URL           `yaml:"dashboard_url,omitempty" doc:"Link to your dashboard, in every alert."`
+	StatusURL      URL           `yaml:"status_url,omitempty" doc:"Address of rotatord's status page as people reach it; alerts link to a credential's page there."`
 }
 
 // Slack by an incoming webhook.
