@@ -1,149 +1,218 @@
 package slack
 
 import (
+	"regexp"
+	"slices"
 	"strings"
-	"time"
-	"unicode/utf16"
 
 	slackgo "github.com/slack-go/slack"
 
 	"rotatord/internal/alert"
 )
 
-// Slack's limits, in characters (docs.slack.dev/reference/block-kit/blocks).
-const (
-	headerMost  = 150
-	sectionMost = 3000
-	fieldMost   = 2000
-	textMost    = 3000 // of the notification; more is cut off by Slack far later
-)
+// shown is one message as Slack gets it.
+type shown struct {
+	text   string // the notification
+	blocks []slackgo.Block
+}
 
-// render a message; mention is written into what is critical.
-func render(m alert.Message, mention string) *slackgo.WebhookMessage {
-	title := icon(m) + " " + m.Title
-	blocks := []slackgo.Block{
-		slackgo.NewHeaderBlock(&slackgo.TextBlockObject{Type: slackgo.PlainTextType, Text: clip(title, headerMost, plain)}),
+// render a notice. What it says comes in the order in which somebody who was woken asks:
+// what, what breaks and when, what do I type, and then the rest.
+func (n *Notifier) render(o alert.Notice, mention string) shown {
+	m := o.Message
+	title := icon(o) + " " + m.Title
+	if o.Kind == alert.NoticeSample {
+		title = icon(o) + " Sample: " + m.Title
 	}
+	blocks := []slackgo.Block{slackgo.NewHeaderBlock(plainText(clip(title, headerMost, oneLine)))}
 	add := func(text string) {
 		if text != "" {
 			blocks = append(blocks, slackgo.NewSectionBlock(mrkdwn(text), nil, nil))
 		}
 	}
-	critical := m.Severity == alert.SeverityCritical && !m.Resolved
-	if critical {
-		add(mention)
+	live := !resolved(o)
+	add(state(o))
+	add(strings.TrimSpace(rich(m.Breaks, sectionMost-size(mention)-1) + "\n" + mention))
+	if m.Command != "" && live {
+		add("*To paste*\n" + code(m.Command))
 	}
-	add(clip(m.Breaks, sectionMost, escape))
 	if fields := fieldsOf(m); len(fields) > 0 {
 		blocks = append(blocks, slackgo.NewSectionBlock(nil, fields, nil))
 	}
-	add(others(m.Others))
-	if m.LastError != "" {
+	add(bullets("", m.Others, sectionMost))
+	for _, s := range m.Sections[:min(len(m.Sections), sectionsMost)] {
+		add(bullets(s.Title, s.Lines, sectionMost))
+	}
+	if m.LastError != "" && live {
 		add("*Last error*\n" + code(m.LastError))
 	}
-	if m.Command != "" && !m.Resolved {
-		add("*To paste*\n" + code(m.Command))
+	if n.actions && live && o.Kind == alert.NoticeAlert {
+		if b := buttons(o); b != nil {
+			blocks = append(blocks, b)
+		}
 	}
-	blocks = append(blocks, slackgo.NewContextBlock("", mrkdwn(footer(m))))
-	text := clip(icon(m)+" "+m.Text(), textMost, escape)
-	if critical && mention != "" {
-		text = mention + " " + text
+	blocks = append(blocks, slackgo.NewContextBlock("", mrkdwn(footer(o))))
+	text := clip(phone(lockScreen(o)), textMost, escape)
+	if mention != "" {
+		text += " " + mention
 	}
-	off := false
-	return &slackgo.WebhookMessage{Text: text, Blocks: &slackgo.Blocks{BlockSet: blocks}, UnfurlLinks: &off, UnfurlMedia: &off}
+	return shown{text: text, blocks: blocks}
 }
 
-func mrkdwn(text string) *slackgo.TextBlockObject {
-	return &slackgo.TextBlockObject{Type: slackgo.MarkdownType, Text: text}
+// sectionsMost of a digest: a message has 50 blocks, and some hold other things.
+const sectionsMost = 35
+
+// lockScreen is the message in a line: what it is, whom it hurts, what to do.
+func lockScreen(o alert.Notice) string {
+	m := o.Message
+	text := icon(o) + " "
+	if o.Kind == alert.NoticeSample {
+		text += "Sample: "
+	}
+	text += m.Title
+	if resolved(o) {
+		return text
+	}
+	switch o.State {
+	case alert.StateAcknowledged:
+		return text + " · acknowledged"
+	case alert.StateSnoozed:
+		return text + " · snoozed"
+	case alert.StateOpen, alert.StateResolved:
+	}
+	if m.Breaks != "" {
+		text += " · " + m.Breaks
+	}
+	if m.Command != "" {
+		text += " · " + m.Command
+	}
+	return text
 }
 
-func icon(m alert.Message) string {
+func resolved(o alert.Notice) bool { return o.State == alert.StateResolved || o.Message.Resolved }
+
+func icon(o alert.Notice) string {
 	switch {
-	case m.Resolved || m.Condition == alert.ConditionDone:
+	case o.Kind == alert.NoticeSample:
+		return "🧪"
+	case o.Kind == alert.NoticeDigest:
+		return "🗒️"
+	case o.Kind == alert.NoticeRoutine, resolved(o):
 		return "✅"
-	case m.Severity == alert.SeverityCritical:
-		return "🔴"
-	default:
-		return "🟠"
 	}
+	switch o.Message.Severity {
+	case alert.SeverityCritical:
+		return "🔴"
+	case alert.SeverityWarning:
+		return "🟠"
+	case alert.SeverityInfo:
+	}
+	return "🔵"
 }
 
-// fieldsOf a message: at most eight facts, of ten allowed.
+// state says who has it in hand.
+func state(o alert.Notice) string {
+	by := ""
+	if o.By != "" {
+		by = " by " + person(o.By)
+	}
+	switch o.State {
+	case alert.StateAcknowledged:
+		return "👀 *Acknowledged*" + by
+	case alert.StateSnoozed:
+		until := ""
+		if !o.Until.IsZero() {
+			until = " until " + date(o.Until)
+		}
+		return "💤 *Snoozed*" + until + by
+	case alert.StateOpen, alert.StateResolved:
+	}
+	if o.Kind == alert.NoticeSample {
+		return "_This is how such a message looks. Nothing is wrong; `rotatord notify --test` sent it._"
+	}
+	return ""
+}
+
+// fieldsOf a message: at most nine facts, of ten allowed. The rotation's id is long and
+// for searching: it is in the last line.
 func fieldsOf(m alert.Message) []*slackgo.TextBlockObject {
+	const most = 10
 	var out []*slackgo.TextBlockObject
 	for _, f := range m.Facts() {
-		label := "*" + f.Label + "*\n"
-		out = append(out, mrkdwn(label+clip(f.Value, fieldMost-len(label), escape)))
+		if f.Value == m.RotationID || len(out) == most {
+			continue
+		}
+		label := "*" + clip(f.Label, nameMost, escape) + "*\n"
+		out = append(out, mrkdwn(label+rich(f.Value, fieldMost-size(label))))
 	}
 	return out
 }
 
-// others lists names while they fit.
-func others(names []string) string {
-	const listed = 40
-	more := ""
-	if len(names) > listed {
-		names, more = names[:listed], ", …"
+// footer has the links and what one searches logs for.
+func footer(o alert.Notice) string {
+	m := o.Message
+	var links []string
+	add := func(text, url string) {
+		const most, urlMost = 6, 400 // with their texts below the 3000 of a context
+		if target := clip(url, len(url)*len("&amp;"), escape); linkForm.MatchString(target) && size(target) <= urlMost && len(links) < most {
+			links = append(links, "<"+target+"|"+linkLabel(text)+">")
+		}
 	}
-	return clip(strings.Join(names, ", ")+more, sectionMost, escape)
-}
-
-// code is text in a code block, which ends at the first three backticks.
-func code(text string) string {
-	const around = 100 // room for a label and the backticks
-	return "```" + clip(strings.ReplaceAll(text, "```", "'''"), sectionMost-around, escape) + "```"
-}
-
-func footer(m alert.Message) string {
-	parts := []string{"rotatord, " + m.At.UTC().Format(time.RFC3339)}
-	if !m.Since.IsZero() {
-		parts = append(parts, "since "+alert.When(m.Since, m.At))
+	add("Runbook", m.Runbook)
+	for _, l := range m.Links {
+		add(l.Text, l.URL)
 	}
-	if m.Runbook != "" {
-		parts = append(parts, "<"+clip(m.Runbook, fieldMost, link)+"|Runbook>")
+	parts := []string{strings.Join(links, " · ")}
+	if m.RotationID != "" {
+		parts = append(parts, "rotation "+clip(m.RotationID, nameMost, escape))
+	}
+	if !m.Since.IsZero() && o.Kind == alert.NoticeAlert {
+		parts = append(parts, "since "+date(m.Since))
+	}
+	parts = append(parts, "rotatord, as of "+date(m.At))
+	if parts[0] == "" {
+		parts = parts[1:]
 	}
 	return strings.Join(parts, " · ")
 }
 
-// plain, escape and link turn one character into what Slack takes for it.
-func plain(r rune) string { return string(r) }
+// linkForm is an address that is whole: one that something was taken out of leads nowhere.
+var linkForm = regexp.MustCompile(`^https?://[^\s<>|\[\]]+$`)
 
-func escape(r rune) string {
-	switch r {
-	case '&':
-		return "&amp;"
-	case '<':
-		return "&lt;"
-	case '>':
-		return "&gt;"
-	}
-	return string(r)
+func linkLabel(text string) string {
+	const most = 40
+	return clip(strings.NewReplacer("|", "/", "\n", " ", "\t", " ").Replace(text), most, escape)
 }
 
-func link(r rune) string {
-	switch r {
-	case '<', '>', '|', ' ':
+// thread is what a notice adds to its message's thread; "" is nothing.
+func thread(o alert.Notice, fresh bool, mention string) string {
+	story := o.Story
+	if fresh && o.Kind != alert.NoticeRoutine && len(story) <= 1 {
+		return "" // the message says that it began
+	}
+	const lineMost = 700
+	lines := make([]string, 0, len(story)+1)
+	room := textMost
+	for _, l := range slices.Backward(story) { // the newest are kept
+		line := rich(l.Text, lineMost)
+		if l.By != "" {
+			line += " (" + person(l.By) + ")"
+		}
+		if len(story) > 1 || o.Kind == alert.NoticeRoutine {
+			line = "• " + date(l.At) + "  " + line
+		}
+		if room -= size(line) + 1; room < 0 {
+			lines = append(lines, "…")
+			break
+		}
+		lines = append(lines, line)
+	}
+	slices.Reverse(lines)
+	if len(lines) == 0 && o.Loud && !fresh {
+		lines = append(lines, clip(icon(o)+" "+o.Message.Title, lineMost, escape))
+	}
+	if len(lines) == 0 {
 		return ""
 	}
-	return escape(r)
-}
-
-// clip encodes text and cuts it off at most characters, of UTF-16 as Slack counts.
-func clip(text string, most int, enc func(rune) string) string {
-	const ellipsis = "…"
-	var b strings.Builder
-	used, room := 0, most-len(utf16.Encode([]rune(ellipsis)))
-	fits := 0 // bytes that leave room for the ellipsis
-	for _, r := range text {
-		s := enc(r)
-		used += len(utf16.Encode([]rune(s)))
-		if used > most {
-			return b.String()[:fits] + ellipsis
-		}
-		b.WriteString(s)
-		if used <= room {
-			fits = b.Len()
-		}
-	}
-	return b.String()
+	return strings.TrimSpace(strings.TrimSpace(mention) + " " + strings.Join(lines, "\n"))
 }

@@ -1,168 +1,193 @@
-// Package slack sends alerts to Slack by an incoming webhook.
+// Package slack tells people in Slack what the alert engine decided to tell.
 //
-// Contract: the webhook's address is a secret and is in no error and no log; a message
-// stays inside Block Kit's documented limits whatever is in it; what comes from
-// elsewhere is escaped and mentions nobody; a 429's Retry-After is handed on.
+// By an incoming webhook it can only post: what asks for attention is one message, and
+// nothing is changed afterwards. With a bot token each alert is one message, which is
+// brought up to date through its life, with its story in the thread; and with an app
+// token people can act from there (Actor).
+//
+// Contract: tokens and the webhook's address are in no error and no log; a message stays
+// inside Block Kit's documented limits whatever is in it; what comes from elsewhere is
+// escaped and mentions nobody; a 429's Retry-After is handed on.
+//
+// A repetition is possible in one place: a line in a thread whose outcome nobody knows,
+// since its request was cut off, is sent again. A message itself is looked for in the
+// channel's history before it is posted a second time, if the token may read that.
 package slack
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
 	"regexp"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 
 	slackgo "github.com/slack-go/slack"
 
 	"rotatord/internal/alert"
+	said "rotatord/internal/alert/wire"
 	"rotatord/internal/rotate"
 )
 
-// Options of New.
+// Mention is whom to call.
+type Mention struct {
+	Owner      string           // of the alerts; "" is everybody who has no line of their own
+	Severities []alert.Severity // none: critical
+	Who        string           // as in <!subteam^S012AB3CD>
+}
+
+// Options of New. There is a Webhook, or a BotToken and a Channel.
 type Options struct {
-	Webhook rotate.Secret // https, or http to this machine
-	// Mention is whom to mention in what is critical, as in <!subteam^S012AB3CD>.
+	Webhook  rotate.Secret // https, or http to this machine
+	BotToken rotate.Secret
+	AppToken rotate.Secret // for Check; NewActor uses it
+	Channel  string        // its id
+	// Mention is whom to call in what is critical if no line of Mentions says otherwise.
 	Mention   string
+	Mentions  []Mention
+	Actions   bool // the messages have buttons
 	Timeout   time.Duration
 	Transport http.RoundTripper // nil: a proxy-aware one of its own
+	API       string            // Slack's, for tests; "" is https://slack.com/api/
+	Started   time.Time         // of this process: what began before may have been posted by an earlier one
 }
 
-// Sender posts messages. It is safe for concurrent use.
-type Sender struct {
-	webhook rotate.Secret
-	mention string
-	client  *http.Client
+// Notifier posts to one channel. It is safe for concurrent use.
+type Notifier struct {
+	wire     *wire
+	webhook  rotate.Secret
+	bot      *bot // nil: by webhook
+	mentions []Mention
+	actions  bool
+	appToken rotate.Secret
+	options  Options
 }
 
-var _ alert.Sender = (*Sender)(nil)
+var _ alert.Notifier = (*Notifier)(nil)
 
-var mentionForm = regexp.MustCompile(`^(<(@[A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!everyone)> ?)*$`)
+var (
+	mentionForm = regexp.MustCompile(`^(<(@[A-Z0-9]+|!subteam\^[A-Z0-9]+|!here|!channel|!everyone)> ?)*$`)
+	channelForm = regexp.MustCompile(`^[CGD][A-Z0-9]{2,}$`)
+)
 
 // New checks the options. It sends nothing.
-func New(o Options) (*Sender, error) {
-	u, err := url.Parse(o.Webhook.Reveal())
+func New(o Options) (*Notifier, error) {
+	byWebhook, byBot := !o.Webhook.IsZero(), !o.BotToken.IsZero()
 	switch {
-	case err != nil: // its text would show the address
-		return nil, errors.New("configure Slack: the webhook is no URL")
-	case u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "127.0.0.1"):
-		return nil, errors.New("configure Slack: the webhook is no https URL")
-	case strings.Trim(u.Path, "/") == "":
-		return nil, errors.New("configure Slack: the webhook's URL has no path; copy it whole from the app's page")
-	case !mentionForm.MatchString(o.Mention):
-		return nil, fmt.Errorf("configure Slack: mention %q is not of the form <@U012AB3CD>, <!subteam^S012AB3CD>, <!here> or <!channel>", o.Mention)
+	case byWebhook == byBot:
+		return nil, errors.New("configure Slack: want a webhook or a bot token, and not both")
+	case byBot && !channelForm.MatchString(o.Channel):
+		return nil, fmt.Errorf("configure Slack: channel %q is no channel's id; %s", o.Channel, fixChannel)
+	case o.Actions && !byBot:
+		return nil, errors.New("configure Slack: actions want a bot token; a webhook's messages cannot be answered")
 	case o.Timeout <= 0:
 		return nil, errors.New("configure Slack: timeout must be above zero")
 	}
-	transport := o.Transport
-	if transport == nil {
-		own := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, MaxIdleConns: 1, IdleConnTimeout: time.Minute,
-			TLSHandshakeTimeout: o.Timeout, ResponseHeaderTimeout: o.Timeout}
-		transport = own
-	}
-	return &Sender{webhook: o.Webhook, mention: o.Mention, client: &http.Client{
-		Transport: transport, Timeout: o.Timeout,
-		// A redirect would hand the message, and the address as referrer, elsewhere.
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
-}
-
-// Send posts the message. If Slack refuses its blocks, it is sent once more as plain
-// text: better plain than unsaid.
-func (s *Sender) Send(ctx context.Context, m alert.Message) error {
-	msg := render(m, s.mention)
-	err := s.post(ctx, msg)
-	if rotate.KindOf(err) == rotate.KindPermanent {
-		msg.Blocks = nil
-		err = s.post(ctx, msg)
-	}
-	return err
-}
-
-func (s *Sender) post(ctx context.Context, msg *slackgo.WebhookMessage) error {
-	seen := &codeReader{next: s.client.Transport}
-	client := *s.client
-	client.Transport = seen
-	err := slackgo.PostWebhookCustomHTTPContext(ctx, s.webhook.Reveal(), &client, msg)
-	if err == nil {
-		return nil
-	}
-	return s.classify(err, seen.code)
-}
-
-// classify turns what went wrong into an error without the address.
-func (s *Sender) classify(err error, code string) error {
-	out := &rotate.Error{Op: "post to Slack", Kind: rotate.KindTransient}
-	if limited, ok := errors.AsType[*slackgo.RateLimitedError](err); ok {
-		out.Kind, out.Wait = rotate.KindRateLimited, limited.RetryAfter
-		return out
-	}
-	if _, ok := errors.AsType[*strconv.NumError](err); ok { // a Retry-After that is no number of seconds
-		out.Kind = rotate.KindRateLimited
-		return out
-	}
-	if status, ok := errors.AsType[slackgo.StatusCodeError](err); ok {
-		out.Kind = kindOf(status.Code, code)
-		out.Err = fmt.Errorf("HTTP %d %s", status.Code, code)
-		return out
-	}
-	if u, ok := errors.AsType[*url.Error](err); ok { // its text is the address and the cause's
-		err = u.Err
-	}
-	out.Err = s.scrub(err)
-	return out
-}
-
-// kindOf an answer: whether it is about this message or about the channel.
-func kindOf(status int, code string) rotate.Kind {
-	switch {
-	case status == http.StatusTooManyRequests:
-		return rotate.KindRateLimited
-	case status == http.StatusBadRequest && code != "no_service" && code != "no_team" && code != "user_not_found":
-		return rotate.KindPermanent
-	case status >= http.StatusInternalServerError:
-		return rotate.KindTransient
-	}
-	return rotate.KindAuth // the webhook was revoked, its channel is gone or closed to it
-}
-
-// scrub keeps an error only if its text shows nothing of the address beyond the host.
-func (s *Sender) scrub(err error) error {
-	text := err.Error()
-	u, parseErr := url.Parse(s.webhook.Reveal())
-	if parseErr != nil {
-		return errors.New("the cause is withheld")
-	}
-	const shortest = 6 // "T0" or "services" alone give nothing away
-	for _, part := range strings.FieldsFunc(u.RequestURI()+"/"+u.User.String(), func(r rune) bool { return strings.ContainsRune("/?&=:", r) }) {
-		if len(part) >= shortest && part != "services" && strings.Contains(text, part) {
-			return errors.New("the cause is withheld, its text has the webhook's address in it")
+	if byWebhook {
+		if err := hook(o.Webhook); err != nil {
+			return nil, err
 		}
 	}
+	mentions := slices.Clone(o.Mentions)
+	if o.Mention != "" && !slices.ContainsFunc(mentions, func(m Mention) bool { return m.Owner == "" }) {
+		mentions = append(mentions, Mention{Who: o.Mention})
+	}
+	for _, m := range mentions {
+		if !mentionForm.MatchString(m.Who) {
+			return nil, fmt.Errorf("configure Slack: mention %q is not of the form <@U012AB3CD>, <!subteam^S012AB3CD>, <!here> or <!channel>", m.Who)
+		}
+	}
+	n := &Notifier{wire: newWire(o), webhook: o.Webhook, mentions: mentions, actions: o.Actions, appToken: o.AppToken, options: o}
+	if byBot {
+		n.bot = newBot(n.wire, o)
+	}
+	return n, nil
+}
+
+// Name implements alert.Notifier.
+func (n *Notifier) Name() string { return "slack" }
+
+// Tell implements alert.Notifier.
+func (n *Notifier) Tell(ctx context.Context, o alert.Notice) (string, error) {
+	o = said.Clean(o) // an error that it quotes may hold what it should not
+	if n.bot != nil {
+		return n.tellByBot(ctx, o)
+	}
+	return n.tellByWebhook(ctx, o)
+}
+
+// tellByWebhook posts what asks for attention and drops the rest: what was posted cannot
+// be changed.
+func (n *Notifier) tellByWebhook(ctx context.Context, o alert.Notice) (string, error) {
+	if !o.Loud && o.Kind != alert.NoticeSample && o.Kind != alert.NoticeDigest {
+		return o.Ref, nil
+	}
+	m := n.render(o, n.mention(o))
+	off := false
+	msg := &slackgo.WebhookMessage{Text: m.text, Blocks: &slackgo.Blocks{BlockSet: m.blocks}, UnfurlLinks: &off, UnfurlMedia: &off}
+	err := n.post(ctx, msg)
+	if rotate.KindOf(err) == rotate.KindPermanent { // better plain than untold
+		msg.Blocks = nil
+		err = n.post(ctx, msg)
+	}
+	return o.Ref, err
+}
+
+func (n *Notifier) post(ctx context.Context, msg *slackgo.WebhookMessage) error {
+	seen := &codeReader{next: n.wire.client.Transport}
+	client := *n.wire.client
+	client.Transport = seen
+	err := slackgo.PostWebhookCustomHTTPContext(ctx, n.webhook.Reveal(), &client, msg)
+	switch {
+	case err == nil && seen.code == "ok":
+		return nil
+	case err == nil:
+		return &rotate.Error{Op: "post to the webhook at Slack", Kind: rotate.KindTransient, Err: errors.New("the answer is not Slack's; is there a proxy in between?")}
+	}
+	if _, limited := errors.AsType[*slackgo.RateLimitedError](err); !limited && seen.code != "" {
+		err = slackgo.SlackErrorResponse{Err: seen.code}
+	}
+	return n.wire.errorOf("post to the webhook", true, err)
+}
+
+// mention is whom the notice calls, in one line; "" is nobody.
+func (n *Notifier) mention(o alert.Notice) string {
+	if o.Kind != alert.NoticeAlert || o.State != alert.StateOpen || resolved(o) {
+		return ""
+	}
+	pick := func(owner string) (who []string, named bool) {
+		for _, m := range n.mentions {
+			if m.Owner != owner {
+				continue
+			}
+			named = true
+			calls := m.Severities
+			if len(calls) == 0 {
+				calls = []alert.Severity{alert.SeverityCritical}
+			}
+			for w := range strings.FieldsSeq(strings.ReplaceAll(m.Who, "><", "> <")) {
+				if slices.Contains(calls, o.Message.Severity) && !slices.Contains(who, w) {
+					who = append(who, w)
+				}
+			}
+		}
+		return who, named
+	}
+	who, named := pick(o.Message.Owner)
+	if !named || o.Message.Owner == "" {
+		who, _ = pick("")
+	}
+	return strings.Join(who, " ")
+}
+
+// Send is Tell of one message that asks for attention.
+func (n *Notifier) Send(ctx context.Context, m alert.Message) error {
+	o := alert.Notice{Key: m.Title, Kind: alert.NoticeAlert, State: alert.StateOpen, Message: m, Loud: true}
+	if m.Resolved {
+		o.State = alert.StateResolved
+	}
+	_, err := n.Tell(ctx, o)
 	return err
-}
-
-// codeReader keeps Slack's one-word answer to a refused message.
-type codeReader struct {
-	next http.RoundTripper
-	code string
-}
-
-var codeForm = regexp.MustCompile(`^[a-z_]{1,64}$`)
-
-func (c *codeReader) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
-	if err != nil || resp.StatusCode < http.StatusBadRequest {
-		return resp, err
-	}
-	const most = 128
-	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
-	if text := strings.TrimSpace(string(body)); err == nil && codeForm.MatchString(text) {
-		c.code = text
-	}
-	return resp, nil
 }
