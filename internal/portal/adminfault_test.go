@@ -186,8 +186,8 @@ func createOnce(t *testing.T, c *Client, owner, mark string) (AppRecord, error) 
 	if err != nil {
 		return AppRecord{}, err
 	}
-	keep, extra, clear := SortOut(found)
-	if !clear {
+	keep, extra, plain := SortOut(found)
+	if !plain {
 		t.Fatalf("two credentials were made: %+v", found)
 	}
 	for _, d := range extra {
@@ -280,24 +280,24 @@ func untilMade(t *testing.T, e *portaltest.Emulator) AppRecord {
 }
 
 func TestSortOut(t *testing.T) {
-	plain := func(id string) Details { return Details{Item: rotate.ItemID(id)} }
+	bare := func(id string) Details { return Details{Item: rotate.ItemID(id)} }
 	app := func(id string) Details { return Details{Item: rotate.ItemID(id), HasApp: true} }
 	for _, row := range []struct {
 		found []Details
 		keep  string
 		extra int
-		clear bool
+		plain bool
 	}{
 		{nil, "", 0, true},
-		{[]Details{plain("a")}, "a", 0, true},
-		{[]Details{plain("a"), plain("b"), plain("c")}, "a", 2, true},
-		{[]Details{plain("a"), app("b"), plain("c")}, "b", 2, true},
-		{[]Details{app("a"), plain("b"), app("c")}, "", 0, false},
+		{[]Details{bare("a")}, "a", 0, true},
+		{[]Details{bare("a"), bare("b"), bare("c")}, "a", 2, true},
+		{[]Details{bare("a"), app("b"), bare("c")}, "b", 2, true},
+		{[]Details{app("a"), bare("b"), app("c")}, "", 0, false},
 	} {
 		before := len(row.found)
-		keep, extra, clear := SortOut(row.found)
-		if string(keep.Item) != row.keep || len(extra) != row.extra || clear != row.clear || len(row.found) != before {
-			t.Errorf("%+v: got %s, %d, %t", row.found, keep.Item, len(extra), clear)
+		keep, extra, plain := SortOut(row.found)
+		if string(keep.Item) != row.keep || len(extra) != row.extra || plain != row.plain || len(row.found) != before {
+			t.Errorf("%+v: got %s, %d, %t", row.found, keep.Item, len(extra), plain)
 		}
 		for _, d := range extra {
 			if d.Item == keep.Item || d.HasApp {

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -105,9 +106,7 @@ func (c *Client) SearchPage(ctx context.Context, query string, start int) (Page,
 
 func (c *Client) page(ctx context.Context, k call, start int, more url.Values) (Page, error) {
 	k.form = pageForm(int64(max(start, 1)))
-	for name, values := range more {
-		k.form[name] = values
-	}
+	maps.Copy(k.form, more)
 	var w struct {
 		Total   number            `json:"total"`
 		Next    number            `json:"nextStart"`
@@ -175,8 +174,8 @@ func (c *Client) find(ctx context.Context, owner string, wanted func(Details) bo
 // SortOut says which of the items of one creation to go on with: the one whose app is
 // registered, else the oldest; and which are left over and to be deleted. Two appear where a
 // creation of unknown outcome took effect after it had been sent again. Two with an app are
-// for a person: keep is then empty.
-func SortOut(found []Details) (keep Details, extra []Details, clear bool) {
+// for a person: ok is false.
+func SortOut(found []Details) (keep Details, extra []Details, ok bool) {
 	at, apps := 0, 0
 	for i, d := range found {
 		if d.HasApp {
