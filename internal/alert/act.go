@@ -31,8 +31,8 @@ type Listed struct {
 	Told []Told `json:"told,omitempty"`
 }
 
-// List returns every alert that holds, the most urgent first; with ended ones also those
-// that are kept for a while.
+// List returns every alert that holds, the most urgent first and what is part of another
+// last; with ended ones also those that are kept for a while.
 func (a *Alerter) List(ended bool) ([]Listed, error) {
 	a.desk.Lock()
 	defer a.desk.Unlock()
@@ -51,6 +51,13 @@ func (a *Alerter) List(ended bool) ([]Listed, error) {
 		}
 		out = append(out, one)
 	}
+	part := func(l Listed) int {
+		if l.Cause != "" || l.Group != "" {
+			return 1
+		}
+		return 0
+	}
+	slices.SortStableFunc(out, func(x, y Listed) int { return part(x) - part(y) })
 	return out, nil
 }
 

@@ -88,21 +88,18 @@ type finding struct {
 	mark string
 }
 
-// findings of a credential at now. Of a dead, a held and an expiring key the first
-// says it all.
+// findings of a credential at now. Of a dead or a held key that expires the first says
+// it all; that is the table's to say, so that the other does not end meanwhile.
 func (a *Alerter) findings(v View, now time.Time) []finding {
 	r := v.Record
 	var out []finding
-	h, isHeld := held(v, now)
-	switch {
-	case !r.DeadAt.IsZero():
+	if !r.DeadAt.IsZero() {
 		out = append(out, finding{condition: ConditionDead, severity: SeverityCritical, step: 1, broken: true})
-	case isHeld && now.Before(r.Live.Expires):
-		out = append(out, h) // of a held and an expiring key the first says why
-	default:
-		if f, ok := a.expiring(v, now); ok {
-			out = append(out, f)
-		}
+	} else if h, ok := held(v, now); ok && now.Before(r.Live.Expires) {
+		out = append(out, h)
+	}
+	if f, ok := a.expiring(v, now); ok {
+		out = append(out, f)
 	}
 	if r.Previous.Fingerprint != "" && !r.RetireAt.IsZero() && now.Sub(r.RetireAt) >= unretiredFor {
 		if c := unretired(r); c != "" {

@@ -120,7 +120,7 @@ func TestFindings(t *testing.T) {
 		{"drift of a moment", func(r *rotate.Record) { r.Drift, r.DriftSince = rotate.DriftSinksDiffer, at().Add(-time.Minute) }, nil},
 		{"drift that stays", func(r *rotate.Record) { r.Drift, r.DriftSince = rotate.DriftSinksDiffer, at().Add(-time.Hour) }, []Condition{ConditionDrift}},
 		{"held before it is due", func(r *rotate.Record) { r.Hold = &rotate.Hold{Reason: "x"} }, nil},
-		{"held and due", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at().Add(days(9)) }, []Condition{ConditionHeld}},
+		{"held and due", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at().Add(days(9)) }, []Condition{ConditionHeld, ConditionExpiring}},
 		{"held until it expired", func(r *rotate.Record) { r.Hold, r.Live.Expires = &rotate.Hold{Reason: "x"}, at() }, []Condition{ConditionExpiring}},
 		{"overlap", func(r *rotate.Record) { overlapped(r, 0); r.Blocked = rotate.ReasonGate }, nil},
 		{"still in use for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonGate }, []Condition{ConditionStraggling}},
@@ -133,7 +133,7 @@ func TestFindings(t *testing.T) {
 		{"slot occupied", func(r *rotate.Record) { r.Due, r.Blocked = rotate.ReasonMaxAge, rotate.ReasonOccupied }, []Condition{ConditionOccupied}},
 		{"overdue", func(r *rotate.Record) { r.Live.Expires = at().Add(days(7)) }, []Condition{ConditionExpiring, ConditionOverdue}},
 		{"overdue, expiry unknown", func(r *rotate.Record) { r.Live.Expires = time.Time{} }, []Condition{ConditionOverdue}},
-		{"a dead key does not also expire", func(r *rotate.Record) { r.DeadAt, r.Live.Expires = at(), at() }, []Condition{ConditionDead}},
+		{"a dead key expires", func(r *rotate.Record) { r.DeadAt, r.Live.Expires = at(), at() }, []Condition{ConditionDead, ConditionExpiring}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			v := expiringIn(100, 10, nil)

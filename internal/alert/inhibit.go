@@ -31,7 +31,7 @@ func inhibitions() []inhibition {
 	add(ConditionStuck, ConditionExpiring, ConditionOverdue)
 	add(ConditionOccupied, ConditionExpiring, ConditionOverdue)
 	add(ConditionExpiring, ConditionOverdue)
-	add(ConditionHeld, ConditionOverdue)
+	add(ConditionHeld, ConditionExpiring, ConditionOverdue)
 	add(ConditionBudget, ConditionSpike)
 	return out
 }

@@ -262,6 +262,10 @@ func (a *Alerter) follow(ctx context.Context, r *Alert, now time.Time) bool {
 		if r.Shown != "" {
 			r.Rev++
 		}
+		if m.LastError != "" && m.LastError != r.Error {
+			r.Error = m.LastError
+			r.tell(now, "", "last error: %s", m.LastError)
+		}
 		r.Shown, changed = facts, true
 	}
 	return changed

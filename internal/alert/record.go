@@ -57,6 +57,7 @@ type Alert struct {
 	Mark     string    `json:"mark,omitempty"`
 	Gathered bool      `json:"gathered,omitempty"`
 	Shown    string    `json:"shown,omitempty"` // the facts that were told last
+	Error    string    `json:"error,omitempty"` // the last one that the story tells
 	// Opens are the times at which attention was asked for an opening, within the last
 	// hour. Flapping holds it open until QuietSince is long ago.
 	Opens      []time.Time `json:"opens,omitempty"`
