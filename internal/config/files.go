@@ -39,7 +39,7 @@ func (c *Config) checkFiles(uid int, now time.Time) []Problem {
 	}
 	f.plain("http.web_config_file", c.HTTP.WebConfigFile)
 	if s := c.Alerts.Slack; s != nil {
-		f.secret("alerts.slack.webhook", s.Webhook)
+		f.slackFiles(s)
 	}
 	f.notifiers()
 	if h := c.Heartbeat; h != nil {

@@ -58,6 +58,9 @@ func (k *checker) notifiers() {
 			k.bad("alerts.webhook.secrets", "name one, or two while it is changed", "has %d secrets", n)
 		}
 	}
+	if s := a.Slack; s != nil {
+		k.slack(s)
+	}
 	if m := a.Alertmanager; m != nil {
 		k.alertmanager(m)
 	}

@@ -187,14 +187,6 @@ type Alerts struct {
 	StatusURL      URL           `yaml:"status_url,omitempty" doc:"Address of rotatord's status page as people reach it; alerts link to a credential's page there."`
 }
 
-// Slack by an incoming webhook.
-type Slack struct {
-	Webhook    SecretRef `yaml:"webhook" jsonschema:"required" doc:"Reference to the incoming webhook's address, which is a secret."`
-	Mention    string    `yaml:"mention,omitempty" doc:"Whom to mention in what is urgent, as in <!subteam^S012AB3CD> or <!here>."`
-	ReportDone bool      `yaml:"report_done" jsonschema:"default=true" doc:"Also report rotations that went well."`
-	Timeout    Duration  `yaml:"timeout,omitempty" jsonschema:"default=10s" doc:"Longest time for one message."`
-}
-
 // Heartbeat is a dead man's switch.
 type Heartbeat struct {
 	URL     SecretRef `yaml:"url" jsonschema:"required" doc:"Reference to the address to call, which often holds a token."`
