@@ -155,14 +155,8 @@ func (c *cli) writeFound(cfg *config.Config, path string, all []found) error {
 	if err != nil {
 		return err
 	}
-	same, err := sameFile(path, cfg.Name())
-	if err != nil {
+	if err := checkTarget(path, cfg.Name()); err != nil {
 		return err
-	}
-	if !same {
-		if _, err := os.Lstat(path); err == nil {
-			return usage("%s is there already; name a new file, or the config itself", path)
-		}
 	}
 	if err := writeConfig(path, out); err != nil {
 		return err
