@@ -20,10 +20,10 @@ func (c *cli) checkConfigCmd() *cobra.Command {
 	var online bool
 	cmd := &cobra.Command{Use: "check-config", Short: "Report every mistake of the config, and with --online everything that would not work",
 		Long: "Reads the config and the files it names, and reports every problem with its place, an excerpt and the cure.\n" +
-			"--online also asks portals and sinks whether what the config wants is possible. It changes nothing. Ends with 2 on any problem.",
+			"--online also asks portals, sinks and notifiers whether what the config wants is possible. It changes nothing and tells nobody. Ends with 2 on any problem.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.checkConfig(cmd.Context(), online) }}
-	cmd.Flags().BoolVar(&online, "online", false, "ask portals and sinks too")
+	cmd.Flags().BoolVar(&online, "online", false, "ask portals, sinks and notifiers too")
 	return cmd
 }
 
@@ -32,6 +32,7 @@ type finding struct {
 	Severity   string      `json:"severity"`
 	Portal     string      `json:"portal,omitempty"`
 	Sink       string      `json:"sink,omitempty"`
+	Notifier   string      `json:"notifier,omitempty"`
 	Credential rotate.Name `json:"credential,omitempty"`
 	Sentence   string      `json:"sentence"`
 	Cure       string      `json:"cure,omitempty"`
@@ -90,6 +91,9 @@ func (c *cli) showCheck(r checkReport) error {
 		if f.Sink != "" {
 			where = f.Sink
 		}
+		if f.Notifier != "" {
+			where = "alerts." + f.Notifier
+		}
 		if f.Credential != "" {
 			where += " " + string(f.Credential)
 		}
@@ -120,7 +124,8 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 		out = append(out, a.checkOwnKey(ctx, name)...)
 		out = append(out, a.checkUsage(ctx, name)...)
 	}
-	return append(out, a.checkSinks(ctx)...), nil
+	out = append(out, a.checkSinks(ctx)...)
+	return append(out, checkNotifiers(ctx, cfg, log)...), nil
 }
 
 func (a *adapters) checkPortal(ctx context.Context, name string) []finding {

@@ -107,7 +107,9 @@ func notifiers(a *app, o *alert.Options) error {
 			o.Quiet = append(o.Quiet, "slack")
 		}
 	}
-	return nil
+	others, err := newNotifiers(a.cfg, a.instance, a.log)
+	o.Notifiers = append(o.Notifiers, others...)
+	return err
 }
 
 func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
