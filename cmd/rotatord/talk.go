@@ -98,11 +98,11 @@ func notifiers(a *app, o *alert.Options) error {
 		if err != nil {
 			return fmt.Errorf("alerts.slack.webhook: %w", err)
 		}
-		sender, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std()})
+		n, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std(), Started: a.started})
 		if err != nil {
 			return err
 		}
-		o.Notifiers = append(o.Notifiers, alert.Plain("slack", sender))
+		o.Notifiers = append(o.Notifiers, n)
 		if !s.ReportDone {
 			o.Quiet = append(o.Quiet, "slack")
 		}
