@@ -2,6 +2,7 @@ package portal
 
 import (
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 
@@ -72,6 +73,35 @@ func TestAnswersToAdministration(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// What makes or ends something has no second copy of its body, so that no transport can
+// send it twice, and goes where a redirect points in no case.
+func TestAdministrationCannotBeReadTwice(t *testing.T) {
+	ctx, me := t.Context(), "u"
+	for what, row := range map[string]struct {
+		once bool
+		do   func(*Client) error
+	}{
+		"create item":   {true, func(c *Client) error { _, err := c.CreateItem(ctx, NewItem{Owner: me, Title: "x"}); return err }},
+		"create folder": {true, func(c *Client) error { _, err := c.CreateFolder(ctx, me, "x"); return err }},
+		"register app":  {true, func(c *Client) error { _, err := c.RegisterApp(ctx, testID.Item, Settings{}); return err }},
+		"edit app":      {true, func(c *Client) error { _, err := c.EditApp(ctx, "x", Settings{}); return err }},
+		"unregister":    {true, func(c *Client) error { return c.UnregisterApp(ctx, "x") }},
+		"delete":        {true, func(c *Client) error { return c.DeleteItem(ctx, testID.Item, me, true) }},
+		"update":        {false, func(c *Client) error { return c.UpdateItem(ctx, testID.Item, me, ItemEdit{Title: new("x")}) }},
+		"move":          {false, func(c *Client) error { return c.MoveItem(ctx, testID.Item, me, "") }},
+	} {
+		var sent []*http.Request
+		c := keyClient(t, roundTripFunc(func(r *http.Request) (*http.Response, error) {
+			sent = append(sent, r)
+			return canned{status: http.StatusTemporaryRedirect, header: http.Header{"Location": {"/elsewhere"}}}.RoundTrip(r)
+		}), Limits{})
+		wantKind(t, row.do(c), permanent, rotate.CauseNotAPortal)
+		if len(sent) != 1 || row.once != (sent[0].GetBody == nil) || sent[0].URL.RawQuery != "" || sent[0].Method != http.MethodPost {
+			t.Errorf("%s: %d requests, GetBody is nil: %t", what, len(sent), sent[0].GetBody == nil)
+		}
 	}
 }
 

@@ -3,9 +3,10 @@
 // into rotate's closed classification, and decides nothing else.
 //
 // What holds for every call: parameters go in a form body, never in a URL; the body is
-// capped; no error or log line holds a value that was sent or received; mint and revoke
-// are sent at most once, on a connection of their own, without a user token, and
-// unless their answer is clean their outcome is unknown. docs/portal.md has the tables.
+// capped; no error or log line holds a value that was sent or received; what makes or
+// ends something is sent at most once, on a connection of its own (mint and revoke
+// without a user token), and unless its answer is clean its outcome is unknown.
+// docs/portal.md has the tables.
 package portal
 
 import (

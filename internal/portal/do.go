@@ -87,7 +87,8 @@ func asError(err *rotate.Error) error {
 
 // signedIn sends the call with our token. A token that the portal no longer accepts is
 // renewed once and the call repeated once: a refused token means that nothing
-// happened. Mint and revoke carry no token and never come here with one.
+// happened, also to what is sent at most once. Mint and revoke carry no token and never
+// come here with one.
 func (c *Client) signedIn(ctx context.Context, k call, out any, repeat bool) (reply, *rotate.Error) {
 	if k.anon || !k.token.IsZero() {
 		return c.send(ctx, k, k.token, out, repeat)

@@ -35,6 +35,7 @@ func (e *Emulator) controlTable() map[string]controlCommand {
 		"POST counters":    reading(func() any { e.ResetCounts(); return e.counters() }),
 		"POST users":       e.controlUser,
 		"POST credentials": e.controlCredential,
+		"POST items":       e.controlItem,
 	}
 }
 

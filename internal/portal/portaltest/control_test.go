@@ -48,6 +48,15 @@ func TestControl(t *testing.T) {
 	if err := json.Unmarshal([]byte(made), &cred); err != nil {
 		t.Fatal(err)
 	}
+	layer := must("POST", "items", `{"owner":"carol","type":"Feature Service","title":"trees","access":"private","group":"g1"}`, "/FeatureServer")
+	must("POST", "items", `{"title":"map","url":"https://gis.example.com/x"}`, `"owner":"`+AdminUser+`"`)
+	if status, got := control(t, srv.Client(), srv.URL, "POST", "items", `{"owner":"nobody"}`); status != http.StatusBadRequest {
+		t.Errorf("an item of nobody: %d %s", status, got)
+	}
+	var item struct{ ID string }
+	if err := json.Unmarshal([]byte(layer), &item); err != nil || signedIn(t, e, AdminUser).ok("search", "q", "group:g1")["total"] != 1.0 {
+		t.Errorf("the group's items: %v", err)
+	}
 	state := must("GET", "state", "", tail(cred.Keys[0]))
 	keys := must("GET", "keys", "", tail(cred.Keys[0]))
 	events := must("GET", "events", "", `"minted"`)

@@ -141,59 +141,6 @@ func (e *Emulator) AddLegacyKey(owner, title string) Credential {
 	return made
 }
 
-// AddItem puts an ordinary item into the portal.
-func (e *Emulator) AddItem(owner, kind, title, access string) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	u := e.users[owner]
-	if u == nil {
-		panic(fmt.Sprintf("portaltest: no user %q", owner))
-	}
-	now := e.now()
-	it := &item{ID: e.hexID(), Owner: owner, Type: kind, Title: title, Created: now, Modified: now, Access: access,
-		fields: map[string]string{}, dates: [2]int64{-1, -1}}
-	e.storeItem(u, it)
-	e.version++
-	return it.ID
-}
-
-// AddService puts a hosted feature layer into the portal and gives its item and its address, which any host serves.
-func (e *Emulator) AddService(owner, title, access string) (itemID, address string) {
-	itemID = e.AddItem(owner, "Feature Service", title, access)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	address = "https://services.arcgis.com" + servicePrefix + "Hosted/" + itemID + "/FeatureServer"
-	e.items[itemID].fields["url"] = address
-	e.reindex(e.items[itemID])
-	return itemID, address
-}
-
-// AddForeignItem puts another organisation's item where the portal's users can see it.
-func (e *Emulator) AddForeignItem(kind, title string) string {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	now := e.now()
-	it := &item{ID: e.hexID(), Owner: "partner_user", Type: kind, Title: title, Created: now, Modified: now, Access: "shared",
-		fields: map[string]string{}, dates: [2]int64{-1, -1}, org: e.text(16)}
-	e.items[it.ID] = it
-	e.order = append(e.order, it.ID)
-	e.reindex(it)
-	return it.ID
-}
-
-// ShareWithGroup makes search find an item by group:"id".
-func (e *Emulator) ShareWithGroup(itemID, groupID string) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	it := e.items[itemID]
-	if it == nil {
-		return fmt.Errorf("share item: %w", noSuchItem())
-	}
-	it.groups = append(it.groups, groupID)
-	e.reindex(it)
-	return nil
-}
-
 // MintOutOfBand makes a key as a person does on the portal's page: date and key at once. It gives the key.
 func (e *Emulator) MintOutOfBand(itemID string, slot int, expires time.Time) (string, error) {
 	e.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -299,6 +300,26 @@ func TestForeignItem(t *testing.T) {
 	}
 	if err := e.DeleteItem(id); err != nil {
 		t.Errorf("delete out of band: %v", err)
+	}
+}
+
+// What a person writes on an item's page shows, and ends no key.
+func TestEditItemOutOfBand(t *testing.T) {
+	e := New(Options{})
+	cred := e.AddCredential(CredentialSeed{Title: "old", Expires: soon(e), Minted: true})
+	err := e.EditItemOutOfBand(cred.ItemID, ItemPage{Title: new("by hand"), Snippet: new("s"), Tags: &[]string{"a"}, Protected: new(true)})
+	it := signedIn(t, e, AdminUser).ok("content/items/" + cred.ItemID)
+	if err != nil || it["title"] != "by hand" || it["snippet"] != "s" || it["protected"] != true || fmt.Sprint(it["tags"]) != "[a]" || it["description"] != nil {
+		t.Errorf("item: %v, %v", it, err)
+	}
+	if ok, why := e.KeyValid(cred.Keys[0]); !ok {
+		t.Errorf("the key is dead: %s", why)
+	}
+	if !slices.ContainsFunc(e.Events(), func(ev Event) bool { return ev.Kind == EventItemUpdated && ev.OutOfBand && ev.ItemID == cred.ItemID }) {
+		t.Error("the edit is not told")
+	}
+	if e.EditItemOutOfBand("none", ItemPage{}) == nil {
+		t.Error("an item that does not exist was edited")
 	}
 }
 
