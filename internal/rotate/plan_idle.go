@@ -154,10 +154,35 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 	if target == NoSlot {
 		return blocked(d.Blocked, d.Next, d.Detail)
 	}
+	if d, ok := in.replacedByAPerson(target); ok {
+		if d.Step == StepNone && d.Need == 0 {
+			return blocked(d.Blocked, d.Next, d.Detail)
+		}
+		d.Due = due
+		return d
+	}
 	if text := in.claimBlock(); text != "" {
 		return blocked(ReasonForeignClaim, in.View.first().Meta.Claim.At.Add(in.Policy.EffectHorizon), text)
 	}
 	return Decision{Step: StepStart, Due: due, Slot: target, Detail: detail}
+}
+
+// replacedByAPerson: the slot of our previous key, past its overlap, is ours to mint
+// into only as long as that key is in it (rule 2).
+func (in *In) replacedByAPerson(target Slot) (Decision, bool) {
+	if in.Record.Previous.Slot != target || in.Record.Previous.Fingerprint == "" || in.outageOK() || in.classify(target) != slotPast {
+		return Decision{}, false
+	}
+	if d, ok := in.lookedAt(NeedOld); !ok {
+		return d, true
+	}
+	if !in.View.OldHad || in.View.Old.Valid {
+		return Decision{}, false
+	}
+	if !enoughRefusals(in.Record.OldRefusals, in.Policy) {
+		return wait(ReasonSuspect, in.nextSuspect(), "the old key is refused while its slot is flagged active"), true
+	}
+	return Decision{Step: StepTaken, Slot: target, Detail: "slot " + target.String() + " holds a key that is not our previous one; it is left alone"}, true
 }
 
 // bootstrapBlock: a first key is made only where no slot holds one of somebody

@@ -174,15 +174,18 @@ func (w *work) afterPromotion(rot Rotation) {
 	}
 }
 
-// asAsked tells whether the portal gave the new key the life that was asked for. What
-// makes it due again then is time or a changed policy, and not a storm: the next one
-// waits for min_interval.
+// asAsked tells whether the portal gave the new key the life that was asked for, and
+// the policy would not call a fresh one due. What makes it due again then is the time
+// that the rotation took, or a policy that changed meanwhile, and the next one helps.
 func (w *work) asAsked(rot Rotation) bool {
+	p := &w.c.Policy
 	tolerance := dateTolerance
-	if w.c.Policy.Precision == PrecisionSecond {
-		tolerance = w.c.Policy.MinGain
+	if p.Precision == PrecisionSecond {
+		tolerance = p.MinGain
 	}
-	return rot.Reason == ReasonExpiring && !rot.Asked.IsZero() && !rot.New.Expires.Before(rot.Asked.Add(-tolerance))
+	given := !rot.Asked.IsZero() && !rot.New.Expires.Before(rot.Asked.Add(-tolerance))
+	fresh := p.ExpiryFor(w.c.Name, w.in.Portal)
+	return rot.Reason == ReasonExpiring && given && fresh.Add(-p.Lead(fresh.Sub(w.in.Portal))).After(w.in.Portal)
 }
 
 // swap makes the restored sink's key the live one; both count as in use for one
