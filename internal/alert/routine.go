@@ -293,11 +293,11 @@ func (a *Alerter) usage() []string {
 		if u.Month.Requests == 0 && u.Month.Credits == 0 {
 			continue
 		}
-		text := fmt.Sprintf("%s: %s requests, %s credits this month", u.Credential, number(u.Month.Requests), number(u.Month.Credits))
+		parts := []string{fmt.Sprintf("%s: %s requests, %s credits this month", u.Credential, number(u.Month.Requests), number(u.Month.Credits))}
 		for _, b := range u.Budgets {
-			text += fmt.Sprintf("; %.0f %% of the %s's budget", 100*b.Share, b.Period)
+			parts = append(parts, fmt.Sprintf("%.0f %% of the %s's budget", 100*b.Share, b.Period))
 		}
-		out = append(out, text)
+		out = append(out, strings.Join(parts, "; "))
 	}
 	if len(out) > 1 {
 		out = slices.Insert(out, 0, fmt.Sprintf("All: %s requests, %s credits this month", number(requests), number(credits)))

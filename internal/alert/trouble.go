@@ -171,6 +171,7 @@ func (h *holding) troubled(m *Message, now time.Time) {
 		}
 		m.Breaks = "Nothing: what was under way goes on from the journal."
 		m.Command = "journalctl -u rotatord -n 200"
+	default: // a credential's, made in message.go and uses.go
 	}
 	h.names(m, now)
 }

@@ -103,6 +103,7 @@ func (h *holding) used(m *Message, now time.Time) {
 		m.Title = name + ": a busy key was not used on " + u.Day.UTC().Format(time.DateOnly)
 		m.Breaks = "Perhaps nothing; perhaps its consumers cannot use it: " + consumersOf(h.view) + "."
 		m.Command = "rotatord usage " + quote(name)
+	default: // made in message.go and trouble.go
 	}
 	m.Sections = append(m.Sections, Section{"Usage", u.lines(now)})
 	if u.Page != "" {
