@@ -15,6 +15,8 @@ wanted=(
   node:nodejs
   npm:npm
   python3:python3              # the script in docs/journal.md
+  openssl:openssl              # the page on webhooks, docs/notifiers.md
+  curl:curl
   shellcheck:shellcheck
   chromium:chromium             # the status page, test/web
 )
