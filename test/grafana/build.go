@@ -18,8 +18,6 @@ const (
 // blind is what a panel says that should never be empty.
 const blind = "no data: is rotatord scraped, and are its rules loaded?"
 
-func number[T int | float64](v T) *T { return &v }
-
 func prometheus() Source { return Source{Type: "prometheus", UID: "${datasource}"} }
 
 // board is a dashboard that is being filled, row by row.
@@ -89,14 +87,14 @@ func refID(i int) string { return string(rune('A' + i)) }
 
 func unit(u string) setting { return func(p *Panel) { p.FieldConfig.Defaults.Unit = u } }
 
-func decimals(n int) setting { return func(p *Panel) { p.FieldConfig.Defaults.Decimals = number(n) } }
+func decimals(n int) setting { return func(p *Panel) { p.FieldConfig.Defaults.Decimals = new(n) } }
 
 func from(least float64) setting {
-	return func(p *Panel) { p.FieldConfig.Defaults.Min = number(least) }
+	return func(p *Panel) { p.FieldConfig.Defaults.Min = new(least) }
 }
 
 func upTo(most float64) setting {
-	return func(p *Panel) { p.FieldConfig.Defaults.Max = number(most) }
+	return func(p *Panel) { p.FieldConfig.Defaults.Max = new(most) }
 }
 
 // whenEmpty is what the panel says without data, where that is no fault.
@@ -107,17 +105,13 @@ func whenEmpty(text string) setting {
 // least step, for what changes slowly.
 func least(interval string) setting { return func(p *Panel) { p.Interval = interval } }
 
-func customs(values map[string]any) setting {
-	return func(p *Panel) { maps.Copy(p.FieldConfig.Defaults.Custom, values) }
-}
-
 // limits colours from a value on: limits(calm, 0.25, warning, 0.7, critical).
 func limits(first string, more ...any) *Thresholds {
 	t := &Thresholds{Mode: "absolute", Steps: []Step{{Color: first}}}
 	for i := 0; i+1 < len(more); i += 2 {
 		value, _ := more[i].(float64)
 		color, _ := more[i+1].(string)
-		t.Steps = append(t.Steps, Step{Color: color, Value: number(value)})
+		t.Steps = append(t.Steps, Step{Color: color, Value: new(value)})
 	}
 	return t
 }

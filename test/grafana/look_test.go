@@ -100,14 +100,17 @@ func written(unit string, v float64) string {
 
 // drawTable merges the queries' rows by the labels that all of them have.
 func drawTable(page *strings.Builder, p Panel, all []result) {
-	shared := map[string]bool{}
-	for i, r := range all {
-		for _, a := range r.answers[:min(1, len(r.answers))] {
-			for l := range a.Metric {
-				shared[l] = i == 0 || shared[l]
-			}
-			maps.DeleteFunc(shared, func(l string, _ bool) bool { _, ok := a.Metric[l]; return !ok })
+	var shared map[string]bool
+	for _, r := range all {
+		if len(r.answers) == 0 {
+			continue
 		}
+		labels := map[string]bool{}
+		for l := range r.answers[0].Metric {
+			labels[l] = shared == nil || shared[l]
+		}
+		maps.DeleteFunc(labels, func(_ string, in bool) bool { return !in })
+		shared = labels
 	}
 	rows := map[string]map[string]string{}
 	for _, r := range all {

@@ -55,6 +55,11 @@ func ofThose(expr, picked string) string {
 	return fmt.Sprintf("(%s) and on (%s) %s", expr, each, picked)
 }
 
+// filled says "nothing" where a label is empty, which a legend would leave out.
+func filled(expr, label string) string {
+	return fmt.Sprintf(`label_replace(%s, "%s", "nothing", "%s", "")`, expr, label, label)
+}
+
 // quantile of a duration's classic buckets, by the labels.
 func quantile(q float64, metric, matchers, by string) string {
 	if by != "" {

@@ -45,14 +45,16 @@ func usageNow() []Panel {
 	}
 }
 
+// usageByService has one step a day: each joins every credential with what it is, which for ten
+// thousand of them costs Prometheus up to a second on a busy machine.
 func usageByService() []Panel {
-	none := whenEmpty("no full day is known; see Where the figures come from")
+	none := whenEmpty("no full day was known at any midnight of this time; see Where the figures come from")
 	by := func(metric string) setting {
 		return query("topk(12, sum by (service) ("+ofPicked(metric+"{"+pickedName+"}")+"))", "{{service}}")
 	}
 	return []Panel{
-		over("Requests a day", "The last full day at each time, by service. Figures come hours late; a step is when rotatord knew of a new day.", 12, by("rotatord_usage_day_requests"), unit("short"), from(0), least("2h"), stackedArea, none),
-		over("Credits a day", "The last full day at each time, by service.", 12, by("rotatord_usage_day_credits"), unit("short"), from(0), least("2h"), stackedArea, none),
+		over("Requests a day", "By service: what was the last full day at each midnight, UTC, so that a bar stands a day or two after its day. Figures come hours late.", 12, by("rotatord_usage_day_requests"), unit("short"), from(0), least("1d"), stacked, none),
+		over("Credits a day", "By service, as Requests a day.", 12, by("rotatord_usage_day_credits"), unit("short"), from(0), least("1d"), stacked, none),
 	}
 }
 
