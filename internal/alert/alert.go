@@ -108,8 +108,9 @@ func (o *Options) repeat(s Severity) time.Duration {
 
 // Alerter is an Observer that talks to people.
 type Alerter struct {
-	o    Options
-	ways []*way
+	o     Options
+	ways  []*way
+	kinds map[Condition]kind
 
 	mu       sync.Mutex
 	scene    Scene                        // guarded by mu: the last Check's
@@ -155,7 +156,7 @@ func New(o Options) (*Alerter, error) {
 	if o.FlapWindow <= 0 {
 		o.FlapWindow = time.Hour
 	}
-	a := &Alerter{o: o, promoted: map[rotate.Name]rotate.Event{}, wake: make(chan struct{}, 1)}
+	a := &Alerter{o: o, kinds: kindsByCondition(), promoted: map[rotate.Name]rotate.Event{}, wake: make(chan struct{}, 1)}
 	for _, n := range o.Notifiers {
 		if slices.ContainsFunc(a.ways, func(w *way) bool { return w.name == n.Name() }) {
 			return nil, fmt.Errorf("make alerter: two notifiers are called %s", n.Name())

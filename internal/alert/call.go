@@ -65,8 +65,7 @@ func (a *Alerter) ripe(r *Alert, now time.Time) bool {
 	if r.Members != nil || !r.Waiting || !r.Ended.IsZero() || r.Cause != "" || r.State != StateOpen {
 		return false
 	}
-	k, _ := kindOf(r.Condition)
-	return now.Sub(r.Settled) >= max(k.after, a.o.Waits[r.Severity])
+	return now.Sub(r.Settled) >= max(a.kinds[r.Condition].after, a.o.Waits[r.Severity])
 }
 
 // announce an opening.

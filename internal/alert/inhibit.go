@@ -43,10 +43,10 @@ func hide(all map[string]*holding) map[string]string {
 	for _, i := range inhibitions() {
 		causes[i.effect] = append(causes[i.effect], i.cause)
 	}
-	direct := map[string]string{}
+	direct, known := map[string]string{}, kindsByCondition()
 	order := sortedHoldings(all)
 	for _, effect := range order {
-		if cause := causeOf(effect, causes[effect.condition], all); cause != nil {
+		if cause := causeOf(effect, causes[effect.condition], all, known); cause != nil {
 			direct[effect.key()] = cause.key()
 		}
 	}
@@ -68,11 +68,10 @@ func hide(all map[string]*holding) map[string]string {
 }
 
 // causeOf an effect: the first of the table's that holds on what the effect depends on.
-func causeOf(effect *holding, causes []Condition, all map[string]*holding) *holding {
+func causeOf(effect *holding, causes []Condition, all map[string]*holding, known map[Condition]kind) *holding {
 	for _, c := range causes {
-		k, _ := kindOf(c)
 		var on []string
-		switch k.subject {
+		switch known[c].subject {
 		case SubjectCredential:
 			on = []string{effect.subject}
 		case SubjectPortal:

@@ -87,6 +87,15 @@ func RulesOf(c Condition) []string {
 	return k.rules
 }
 
+// kindsByCondition is for who asks often.
+func kindsByCondition() map[Condition]kind {
+	out := map[Condition]kind{}
+	for _, k := range kinds() {
+		out[k.condition] = k
+	}
+	return out
+}
+
 func kindOf(c Condition) (kind, bool) {
 	all := kinds()
 	i := slices.IndexFunc(all, func(k kind) bool { return k.condition == c })

@@ -91,7 +91,7 @@ func (a *Alerter) compose(r *Alert, now time.Time) Message {
 func (a *Alerter) composeState(r *Alert, now time.Time) Message {
 	m := Message{Condition: r.Condition, Severity: r.Severity, Owner: r.Owner, Environment: r.Environment, Portal: r.Portal,
 		RotationID: r.RotationID, Since: r.Since, At: now}
-	if k, ok := kindOf(r.Condition); ok && k.subject == SubjectCredential && r.Members == nil {
+	if k, ok := a.kinds[r.Condition]; ok && k.subject == SubjectCredential && r.Members == nil {
 		m.Credential = r.Subject
 	}
 	h := a.holds[r.Key]
@@ -162,7 +162,7 @@ func (a *Alerter) composeGroup(m *Message, g *Alert) {
 		}
 	}
 	what, of := ": "+plain(g.Condition), "credential"
-	if k, ok := kindOf(g.Condition); ok && k.subject != SubjectCredential {
+	if k, ok := a.kinds[g.Condition]; ok && k.subject != SubjectCredential {
 		of = string(k.subject)
 	}
 	if g.Condition == ConditionSeveral {
@@ -327,7 +327,7 @@ func (a *Alerter) runbook(c Condition) string {
 	if a.o.Links.Runbook == "" {
 		return ""
 	}
-	k, ok := kindOf(c)
+	k, ok := a.kinds[c]
 	if !ok {
 		return ""
 	}

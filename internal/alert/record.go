@@ -128,6 +128,7 @@ type state struct {
 	told    map[string]map[string]*told // by way and key
 	ways    map[string]wayState
 	days    map[string]*day
+	done    map[string]int64 // the newest generation of a credential that is in days
 	digest  digest
 	started time.Time
 }
@@ -139,7 +140,7 @@ type wayState struct {
 }
 
 func (s *state) load(ctx context.Context, store Store, now time.Time) error {
-	*s = state{alerts: map[string]*Alert{}, told: map[string]map[string]*told{}, ways: map[string]wayState{}, days: map[string]*day{}}
+	*s = state{alerts: map[string]*Alert{}, told: map[string]map[string]*told{}, ways: map[string]wayState{}, days: map[string]*day{}, done: map[string]int64{}}
 	values, err := store.Values(ctx)
 	if err != nil {
 		return err
@@ -179,7 +180,11 @@ func (s *state) loadOne(key string, value []byte) error {
 	case strings.HasPrefix(key, dayPrefix):
 		d := &day{}
 		s.days[strings.TrimPrefix(key, dayPrefix)] = d
-		return json.Unmarshal(value, d)
+		err := json.Unmarshal(value, d)
+		for _, r := range d.Rotations {
+			s.done[r.Credential] = max(s.done[r.Credential], r.Generation)
+		}
+		return err
 	}
 	return nil // a key of another version
 }

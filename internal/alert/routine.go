@@ -59,11 +59,10 @@ func (a *Alerter) addDone(ctx context.Context, r rotation, now time.Time) {
 	if now.Sub(r.At) >= daysKept-doneNews {
 		return
 	}
-	for _, d := range a.state.days { // the event and the record may lie on two sides of midnight
-		if slices.ContainsFunc(d.Rotations, func(o rotation) bool { return o.Credential == r.Credential && o.Generation == r.Generation }) {
-			return
-		}
+	if a.state.done[r.Credential] >= r.Generation { // by its event, or by its record
+		return
 	}
+	a.state.done[r.Credential] = r.Generation
 	d := a.state.days[date]
 	if d == nil {
 		d = &day{Date: date}

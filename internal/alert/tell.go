@@ -47,6 +47,7 @@ func (a *Alerter) due(w *way, now time.Time) (item, bool) {
 		}
 	}
 	if found {
+		best.notice.Message = a.compose(best.alert, now)
 		return best, true
 	}
 	if it, ok := a.dueRoutine(w, now); ok {
@@ -55,7 +56,7 @@ func (a *Alerter) due(w *way, now time.Time) (item, bool) {
 	return a.dueDigest(w, now)
 }
 
-// dueAlert is what a way has to be told of an alert now.
+// dueAlert is what a way has to be told of an alert now, but for the message.
 func (a *Alerter) dueAlert(w *way, r *Alert, now time.Time) (item, bool) {
 	if r.Waiting || r.Group != "" || r.Calls == 0 || !slices.Contains(a.routesOf(r), w.name) {
 		return item{}, false
@@ -88,7 +89,6 @@ func (a *Alerter) dueAlert(w *way, r *Alert, now time.Time) (item, bool) {
 			it.rank = rankCritical
 		}
 	}
-	n.Message = a.compose(r, now)
 	it.notice = n
 	return it, true
 }

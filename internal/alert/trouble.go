@@ -182,6 +182,7 @@ func (h *holding) names(m *Message, now time.Time) {
 		return // it names itself
 	}
 	var first time.Time
+	named := map[string]bool{}
 	for _, e := range h.hidden {
 		if e.view == nil {
 			continue
@@ -189,7 +190,10 @@ func (h *holding) names(m *Message, now time.Time) {
 		if ends := e.view.Record.Live.Expires; !ends.IsZero() && (first.IsZero() || ends.Before(first)) {
 			first = ends
 		}
-		m.Others = appendOnce(m.Others, label(e.subject, e.owner))
+		if !named[e.subject] {
+			named[e.subject] = true
+			m.Others = append(m.Others, label(e.subject, e.owner))
+		}
 	}
 	if !first.IsZero() {
 		m.Breaks += " The first of them ends " + When(first, now) + "."
