@@ -125,6 +125,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 		out = append(out, a.checkUsage(ctx, name)...)
 	}
 	out = append(out, a.checkSinks(ctx)...)
+	out = append(out, checkSlack(ctx, cfg)...)
 	return append(out, checkNotifiers(ctx, cfg, log)...), nil
 }
 

@@ -19,6 +19,7 @@ import (
 	"github.com/robfig/cron/v3"
 	"github.com/spf13/cobra"
 
+	"rotatord/internal/alert/slack"
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/metrics"
@@ -103,6 +104,7 @@ type process struct {
 	web    *metrics.Server // nil: switched off
 	acks   *quiet.Server   // nil: no consumer acknowledges over HTTP
 	people *talker         // nil: nobody is told
+	slack  *slack.Actor    // nil: nobody acts from Slack
 	hup    chan os.Signal
 	// adapters of the config in force, for metrics.
 	adapters atomic.Pointer[adapters]
@@ -128,6 +130,9 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
 		Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
 	if err != nil {
+		return nil, err
+	}
+	if p.slack, err = p.newActor(ctx); err != nil {
 		return nil, err
 	}
 	a.process = p
@@ -185,6 +190,9 @@ func (p *process) run(ctx context.Context) error {
 	}
 	if p.people != nil {
 		helper(p.people.run)
+	}
+	if p.slack != nil {
+		helper(p.slack.Run)
 	}
 	ended, err := p.app.begun(ctx)
 	if err != nil {

@@ -19,7 +19,11 @@ import (
 )
 
 // talker tells people.
-type talker struct{ *alert.Alerter }
+type talker struct {
+	*alert.Alerter
+	notifiers []alert.Notifier
+	slack     *slack.Notifier // nil: not among them
+}
 
 // newTalker makes one as the config says; nil if nobody is to be told.
 func newTalker(a *app) (*talker, error) {
@@ -34,7 +38,13 @@ func newTalker(a *app) (*talker, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &talker{alerter}, nil
+	t := &talker{Alerter: alerter, notifiers: o.Notifiers}
+	for _, n := range o.Notifiers {
+		if s, ok := n.(*slack.Notifier); ok {
+			t.slack = s
+		}
+	}
+	return t, nil
 }
 
 // readStore is the journal's, for a command that only reads.
@@ -94,11 +104,7 @@ func alertOptions(a *app) (alert.Options, error) {
 // notifiers of the config.
 func notifiers(a *app, o *alert.Options) error {
 	if s := a.cfg.Alerts.Slack; s != nil {
-		webhook, err := s.Webhook.Resolve(context.Background())
-		if err != nil {
-			return fmt.Errorf("alerts.slack.webhook: %w", err)
-		}
-		n, err := slack.New(slack.Options{Webhook: webhook, Mention: s.Mention, Timeout: s.Timeout.Std(), Started: a.started})
+		n, err := newSlack(context.Background(), s, a.started)
 		if err != nil {
 			return err
 		}

@@ -181,13 +181,3 @@ func (n *Notifier) mention(o alert.Notice) string {
 	}
 	return strings.Join(who, " ")
 }
-
-// Send is Tell of one message that asks for attention.
-func (n *Notifier) Send(ctx context.Context, m alert.Message) error {
-	o := alert.Notice{Key: m.Title, Kind: alert.NoticeAlert, State: alert.StateOpen, Message: m, Loud: true}
-	if m.Resolved {
-		o.State = alert.StateResolved
-	}
-	_, err := n.Tell(ctx, o)
-	return err
-}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"rotatord/internal/alert"
+	"rotatord/internal/alert/slack"
+	"rotatord/internal/config"
+	"rotatord/internal/portal"
+	"rotatord/internal/rotate"
+)
+
+// newSlack is the config's way of telling people in Slack.
+func newSlack(ctx context.Context, s *config.Slack, started time.Time) (*slack.Notifier, error) {
+	o := slack.Options{Channel: s.Channel, Mention: s.Mention, Timeout: s.Timeout.Std(), Started: started}
+	for _, m := range s.Mentions {
+		to := slack.Mention{Owner: m.Owner, Who: m.Who}
+		for _, severity := range m.Severities {
+			to.Severities = append(to.Severities, alert.Severity(severity))
+		}
+		o.Mentions = append(o.Mentions, to)
+	}
+	secrets := []secretOf{{"webhook", s.Webhook, &o.Webhook}, {"bot_token", s.BotToken, &o.BotToken}}
+	if s.Actions != nil {
+		o.Actions = true
+		secrets = append(secrets, secretOf{"actions.app_token", s.Actions.AppToken, &o.AppToken})
+	}
+	for _, one := range secrets {
+		if one.from.IsZero() {
+			continue
+		}
+		var err error
+		if *one.to, err = one.from.Resolve(ctx); err != nil {
+			return nil, fmt.Errorf("alerts.slack.%s: %w", one.key, err)
+		}
+	}
+	return slack.New(o)
+}
+
+type secretOf struct {
+	key  string
+	from config.SecretRef
+	to   *rotate.Secret
+}
+
+// newActor is what carries out the buttons of messages; nil if there are none.
+func (p *process) newActor(ctx context.Context) (*slack.Actor, error) {
+	s := p.app.cfg.Alerts.Slack
+	if p.people == nil || p.people.slack == nil || s == nil || s.Actions == nil {
+		return nil, nil
+	}
+	token, err := s.Actions.AppToken.Resolve(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("alerts.slack.actions.app_token: %w", err)
+	}
+	return slack.NewActor(slack.ActorOptions{Notifier: p.people.slack, AppToken: token, Users: s.Actions.Users, Alerts: slackDesk{p.people}, Log: p.app.log,
+		Order: func(ctx context.Context, name rotate.Name, cmd rotate.Command) error {
+			_, err := p.daemon.Command(ctx, name, cmd)
+			return err
+		}})
+}
+
+// slackDesk is the alert engine for buttons.
+type slackDesk struct{ people *talker }
+
+// OpenSince implements slack.Alerts.
+func (d slackDesk) OpenSince(key string) (time.Time, bool) {
+	list, err := d.people.List(false)
+	if err != nil {
+		return time.Time{}, false
+	}
+	for _, a := range list {
+		if a.Key == key {
+			return a.Since, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// Acknowledge implements slack.Alerts.
+func (d slackDesk) Acknowledge(ctx context.Context, key, by string) error {
+	_, err := d.people.order(ctx, alertOrder{ID: key, Verb: verbAck}, by)
+	return err
+}
+
+// Snooze implements slack.Alerts.
+func (d slackDesk) Snooze(ctx context.Context, key, by string, until time.Time) error {
+	_, err := d.people.order(ctx, alertOrder{ID: key, Verb: verbSnooze, Until: until}, by)
+	return err
+}
+
+// checkSlack asks Slack whether people could be told, and tells nobody.
+func checkSlack(ctx context.Context, cfg *config.Config) []finding {
+	s := cfg.Alerts.Slack
+	if s == nil {
+		return nil
+	}
+	n, err := newSlack(ctx, s, time.Now())
+	if err == nil {
+		err = n.Check(ctx)
+	}
+	var out []finding
+	for _, one := range split(err) {
+		f := finding{Severity: string(portal.SeverityError), Notifier: "slack", Cure: "See docs/slack.md.", Sentence: "Nobody would be told: " + one.Error() + "."}
+		if t, ok := errors.AsType[*slack.Trouble](one); ok {
+			f.Sentence = "Nobody would be told: " + t.Sentence + " (" + t.Code + ")."
+			if t.Fix != "" {
+				f.Cure = t.Fix + "."
+			}
+		} else if rotate.KindOf(one) == rotate.KindTransient {
+			f.Cure = "It may pass; if it stays, see docs/slack.md."
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// split a joined error into its parts.
+func split(err error) []error {
+	if err == nil {
+		return nil
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself, not what it may wrap
+		return many.Unwrap()
+	}
+	return []error{err}
+}
