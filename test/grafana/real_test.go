@@ -59,7 +59,7 @@ func pending(c choice, want func(where string) bool) map[string]asked {
 // answered waits until each of the queries has returned a series.
 func (w *world) answered(s *server, open map[string]asked) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*time.Minute)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
