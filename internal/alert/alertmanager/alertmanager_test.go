@@ -251,7 +251,7 @@ func TestSeveral(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for _, r := range []*real{one, two} {
+	for _, r := range []*running{one, two} {
 		r.await("the alert", func(all []shown) bool { return len(all) == 1 })
 	}
 	if n := strings.Count(logged.String(), "does not take alerts"); n != 1 || !strings.Contains(logged.String(), "connection refused") {

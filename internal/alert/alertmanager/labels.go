@@ -124,13 +124,14 @@ func Name(c alert.Condition) string {
 	if rules := alert.RulesOf(c); len(rules) > 0 {
 		return rules[0]
 	}
-	name := "Rotatord"
+	var name strings.Builder
+	name.WriteString("Rotatord")
 	for word := range strings.SplitSeq(string(c), "_") {
 		if word != "" {
-			name += strings.ToUpper(word[:1]) + word[1:]
+			name.WriteString(strings.ToUpper(word[:1]) + word[1:])
 		}
 	}
-	return name
+	return name.String()
 }
 
 // generator is the first link that is a web address, as generatorURL must be.

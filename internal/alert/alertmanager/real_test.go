@@ -25,8 +25,8 @@ import (
 // waits for something to come true.
 const patience = 30 * time.Second
 
-// real is an Alertmanager of Debian's package, and the receiver that it tells.
-type real struct {
+// running is an Alertmanager of Debian's package, and the receiver that it tells.
+type running struct {
 	t    *testing.T
 	url  string
 	log  string
@@ -102,7 +102,7 @@ func program(t *testing.T, names ...string) string {
 }
 
 // startReal starts one with a config whose %HOOK% is the receiver.
-func startReal(t *testing.T, config string, flags ...string) *real {
+func startReal(t *testing.T, config string, flags ...string) *running {
 	t.Helper()
 	bin := program(t, "prometheus-alertmanager", "alertmanager")
 	dir := t.TempDir()
@@ -113,7 +113,7 @@ func startReal(t *testing.T, config string, flags ...string) *real {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "%HOOK%", receiver.URL)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	r := &real{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", testkit.FreePorts(t, 1)), log: filepath.Join(dir, "log"), hook: h}
+	r := &running{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", testkit.FreePorts(t, 1)), log: filepath.Join(dir, "log"), hook: h}
 	log, err := os.Create(r.log)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +121,7 @@ func startReal(t *testing.T, config string, flags ...string) *real {
 	defer log.Close()
 	args := append([]string{"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + strings.TrimPrefix(r.url, "http://"),
 		"--cluster.listen-address="}, flags...)
-	cmd := exec.Command(bin, args...) //nolint:gosec // the package's own program
+	cmd := exec.Command(bin, args...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, dir
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func startReal(t *testing.T, config string, flags ...string) *real {
 	return r
 }
 
-func (r *real) ready(ended chan struct{}) {
+func (r *running) ready(ended chan struct{}) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
 	defer cancel()
@@ -180,7 +180,7 @@ type shown struct {
 }
 
 // alerts that fire now, as GET /api/v2/alerts has them.
-func (r *real) alerts() []shown {
+func (r *running) alerts() []shown {
 	r.t.Helper()
 	req, err := http.NewRequestWithContext(r.t.Context(), http.MethodGet, r.url+"/api/v2/alerts", nil)
 	if err != nil {
@@ -203,7 +203,7 @@ func (r *real) alerts() []shown {
 }
 
 // await that what fires fits.
-func (r *real) await(what string, fits func([]shown) bool) []shown {
+func (r *running) await(what string, fits func([]shown) bool) []shown {
 	r.t.Helper()
 	timeout := time.After(patience)
 	tick := time.NewTicker(100 * time.Millisecond)
@@ -222,9 +222,9 @@ func (r *real) await(what string, fits func([]shown) bool) []shown {
 }
 
 // amtool asks as an operator does.
-func (r *real) amtool(args ...string) string {
+func (r *running) amtool(args ...string) string {
 	r.t.Helper()
-	cmd := exec.CommandContext(r.t.Context(), program(r.t, "amtool"), append([]string{"--alertmanager.url=" + r.url}, args...)...) //nolint:gosec // the package's own program
+	cmd := exec.CommandContext(r.t.Context(), program(r.t, "amtool"), append([]string{"--alertmanager.url=" + r.url}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		r.t.Fatalf("amtool %v: %v: %s", args, err, out)
@@ -232,7 +232,7 @@ func (r *real) amtool(args ...string) string {
 	return string(out)
 }
 
-func (r *real) notifier(change func(*Options)) (*Notifier, *bytes.Buffer) {
+func (r *running) notifier(change func(*Options)) (*Notifier, *bytes.Buffer) {
 	r.t.Helper()
 	var logged bytes.Buffer
 	o := Options{URLs: []string{r.url}, Timeout: 20 * time.Second, Keep: 15 * time.Minute, Log: slog.New(slog.NewTextHandler(&logged, nil))}

@@ -23,8 +23,10 @@ var (
 	//go:embed mail.html.tmpl
 	htmlSource string
 
+	//nolint:gochecknoglobals // a compiled template, as house style allows
 	plainTemplate = texttemplate.Must(texttemplate.New("mail").Funcs(texttemplate.FuncMap{"pad": pad, "indent": indent}).Parse(plainSource))
-	htmlTemplate  = template.Must(template.New("mail").Parse(htmlSource))
+	//nolint:gochecknoglobals // a compiled template, as house style allows
+	htmlTemplate = template.Must(template.New("mail").Parse(htmlSource))
 )
 
 // page is what both forms of a mail are made of.

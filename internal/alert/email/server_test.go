@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
+	"log/slog"
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
@@ -61,7 +61,7 @@ func newServer(t *testing.T, fromStart bool, mechs ...string) *server {
 	s.addr = l.Addr().String()
 	conf := &tls.Config{Certificates: []tls.Certificate{files.Pair}, MinVersion: tls.VersionTLS12}
 	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &conversation{s: s}, nil }))
-	srv.Domain, srv.TLSConfig, srv.MaxMessageBytes, srv.ErrorLog = "mail.example", conf, 1<<20, log.New(io.Discard, "", 0)
+	srv.Domain, srv.TLSConfig, srv.MaxMessageBytes, srv.ErrorLog = "mail.example", conf, 1<<20, slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	gate := &gatekeeper{Listener: l, s: s, stop: make(chan struct{})}
 	var serve net.Listener = gate
 	if fromStart {

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -120,14 +121,7 @@ func cut(s string) string {
 	return s[:min(len(s), most)]
 }
 
-func (r Rig) can(a Answer) bool {
-	for _, c := range r.Cannot {
-		if c == a {
-			return false
-		}
-	}
-	return true
-}
+func (r Rig) can(a Answer) bool { return !slices.Contains(r.Cannot, a) }
 
 // everything: each condition, in each state, of each kind and severity.
 func everything(t *testing.T, r Rig) {

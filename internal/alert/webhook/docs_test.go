@@ -67,7 +67,7 @@ func TestReceiverInDocs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), python, "-c", block(t, "python")+"\nimport json, sys\nr = json.load(sys.stdin)\nprint(genuine(r['headers'], r['body'].encode(), r['secret']))") //nolint:gosec // our own page
+		cmd := exec.CommandContext(t.Context(), python, "-c", block(t, "python")+"\nimport json, sys\nr = json.load(sys.stdin)\nprint(genuine(r['headers'], r['body'].encode(), r['secret']))")
 		cmd.Stdin = strings.NewReader(string(input))
 		out, err := cmd.CombinedOutput()
 		if err != nil {
@@ -112,7 +112,7 @@ func TestSenderInDocs(t *testing.T) {
 		problem = receive(t, r, body, secretTwo)
 	}))
 	defer srv.Close()
-	cmd := exec.CommandContext(t.Context(), "sh", "-c", block(t, "sh")) //nolint:gosec // our own page
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", block(t, "sh"))
 	cmd.Env = append(os.Environ(), "SECRET="+secretTwo, "URL="+srv.URL)
 	if out, err := cmd.CombinedOutput(); err != nil || got != 1 || problem != nil {
 		t.Errorf("%v, %d requests, %v: %s", err, got, problem, out)

@@ -10,7 +10,7 @@ import (
 	"errors"
 	"flag"
 	"io"
-	"log"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -136,7 +136,7 @@ func TestSchema(t *testing.T) {
 	got = append(got, '\n')
 	path := filepath.Join(testkit.Root(t), "docs", "notice.schema.json")
 	if *update {
-		if err := os.WriteFile(path, got, 0o644); err != nil { //nolint:gosec // a page for readers
+		if err := os.WriteFile(path, got, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -255,7 +255,7 @@ func TestProxy(t *testing.T) {
 // TestSentences: what a person reads when it does not work.
 func TestSentences(t *testing.T) {
 	tlsServer := httptest.NewUnstartedServer(http.NotFoundHandler())
-	tlsServer.Config.ErrorLog = log.New(io.Discard, "", 0)
+	tlsServer.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
 	tlsServer.StartTLS()
 	defer tlsServer.Close()
 	plain := httptest.NewServer(http.NotFoundHandler())
