@@ -237,6 +237,22 @@ func (c *Client) Unprotect(ctx context.Context, id rotate.ItemID, owner string) 
 	return c.settle(ctx, call{op: opEditItem, what: "unprotect item " + string(id), path: itemPath(owner, id, "unprotect")})
 }
 
+// ShareItem shows the item's page to the organisation, or to its owner and administrators
+// alone. Groups keep what they have. It is idempotent, and touches no key. The answer has
+// no success but the item's id (Esri's page "Share item (as item owner)").
+func (c *Client) ShareItem(ctx context.Context, id rotate.ItemID, owner string, org bool) error {
+	what := "share item " + string(id)
+	var w struct {
+		ItemID ident `json:"itemId"`
+	}
+	_, err := c.do(ctx, call{op: opEditItem, what: what, path: itemPath(owner, id, "share"), nature: settling,
+		form: url.Values{"everyone": {"false"}, "org": {strconv.FormatBool(org)}}}, &w)
+	if err == nil && w.ItemID != ident(id) {
+		err = incomplete(what, "itemId")
+	}
+	return err
+}
+
 // settle is an idempotent write that answers success.
 func (c *Client) settle(ctx context.Context, k call) error {
 	k.nature = settling

@@ -118,6 +118,13 @@ func editInPlace(t *testing.T, c *Client, item rotate.ItemID, owner string) {
 	if d, err = c.Details(ctx, item); err != nil || len(d.Tags) != 0 || d.Title != "new title" {
 		t.Errorf("after the tags were cleared: got %+v, %v", d, err)
 	}
+	for _, org := range []bool{true, false} {
+		must(t, "share", c.ShareItem(ctx, item, owner, org))
+		want := map[bool]string{true: "org", false: "private"}[org]
+		if d, err = c.Details(ctx, item); err != nil || d.Access != want {
+			t.Errorf("shared: got %s, %v, want %s", d.Access, err, want)
+		}
+	}
 	must(t, "update nothing", c.UpdateItem(ctx, item, owner, ItemEdit{}))
 }
 
@@ -193,6 +200,7 @@ func TestRefusalsOfAdministration(t *testing.T) {
 			{"too many grants", many, ErrTooManyGrants, rotate.CauseNone},
 			{"no user", noUser, nil, rotate.CauseNotFound},
 			{"folders of nobody", noFolders, nil, rotate.CauseNone},
+			{"share without the right", c.ShareItem(ctx, item, me, true), nil, rotate.CauseForbidden},
 			{"update what is gone", c.UpdateItem(ctx, testID.Item, me, ItemEdit{Title: new("y")}), nil, rotate.CauseNotFound},
 		} {
 			if rotate.KindOf(row.err) != permanent || rotate.CauseOf(row.err) != row.want || row.is != nil && !errors.Is(row.err, row.is) {

@@ -72,6 +72,9 @@ func adminWrites() map[string]write {
 		"move item": {portaltest.OpMoveItem, false, func(t *testing.T, w *adminWorld) error {
 			return w.c.MoveItem(t.Context(), item(w), me, "")
 		}, portaltest.EventItemMoved},
+		"share": {portaltest.OpShare, false, func(t *testing.T, w *adminWorld) error {
+			return w.c.ShareItem(t.Context(), item(w), me, true)
+		}, portaltest.EventItemUpdated},
 		"protect": {portaltest.OpProtect, false, func(t *testing.T, w *adminWorld) error {
 			return w.c.Protect(t.Context(), item(w), me)
 		}, portaltest.EventItemUpdated},
@@ -167,7 +170,7 @@ func TestLiesShowInWhatIsReadAfterwards(t *testing.T) {
 			must(t, name, err)
 		}
 		d, err := w.c.Details(ctx, item)
-		if err != nil || d.Title != "has an app" || d.Protected || !d.HasApp {
+		if err != nil || d.Title != "has an app" || d.Protected || !d.HasApp || d.Access != "private" {
 			t.Errorf("after the lies: got %+v, %v", d, err)
 		}
 	})

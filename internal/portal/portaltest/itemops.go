@@ -78,6 +78,32 @@ func (e *Emulator) moveItem(c *call) (any, error) {
 	return obj{"success": true, "itemId": it.ID, "owner": it.Owner, "folder": target}, nil
 }
 
+// shareItem sets who may see an item, as Esri's page "Share item (as item owner)" has it; groups are those it is in alone.
+func (e *Emulator) shareItem(c *call) (any, error) {
+	it, err := e.ownItem(c)
+	if err != nil {
+		return nil, err
+	}
+	access, needs := "private", ""
+	switch {
+	case c.boolParam("everyone"):
+		access, needs = "public", "portal:user:shareToPublic"
+	case c.boolParam("org"):
+		access, needs = "org", "portal:user:shareToOrg"
+	}
+	if needs != "" && !c.id.has(needs) {
+		return nil, forbidden()
+	}
+	e.change(c, it, func() {
+		it.Access = access
+		if groups := splitList(c.form.Get("groups")); len(groups) > 0 {
+			it.groups = groups
+		}
+		e.record(Event{Kind: EventItemUpdated, Op: c.op, ItemID: it.ID, Late: c.late})
+	})
+	return obj{"notSharedWith": []string{}, "itemId": it.ID}, nil
+}
+
 func (e *Emulator) createFolder(c *call) (any, error) {
 	owner, err := e.contentOwner(c)
 	if err != nil {

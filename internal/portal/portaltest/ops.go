@@ -31,6 +31,7 @@ const (
 	OpMoveItem      Op = "move_item"
 	OpProtect       Op = "protect"
 	OpUnprotect     Op = "unprotect"
+	OpShare         Op = "share"
 	OpCreateFolder  Op = "create_folder"
 	OpUserContent   Op = "user_content"
 	OpSearch        Op = "search"
@@ -47,7 +48,7 @@ const (
 func Ops() []Op {
 	return []Op{OpSignIn, OpOAuthToken, OpAuthorize, OpMint, OpRevoke, OpRevokeToken, OpSelf, OpProve, OpCommunitySelf,
 		OpUser, OpItem, OpItemData, OpAppInfo, OpApp, OpAppUpdate, OpRegisterApp, OpUnregisterApp, OpSetDate,
-		OpUpdateItem, OpAddItem, OpDeleteItem, OpCanDelete, OpMoveItem, OpProtect, OpUnprotect, OpCreateFolder,
+		OpUpdateItem, OpAddItem, OpDeleteItem, OpCanDelete, OpMoveItem, OpProtect, OpUnprotect, OpShare, OpCreateFolder,
 		OpUserContent, OpSearch, OpAPITokens, OpAPIKeys, OpUsage, OpValidateKey, OpInfo, OpService, OpUnknown}
 }
 
@@ -56,7 +57,7 @@ func Ops() []Op {
 func (o Op) Effect() bool {
 	switch o {
 	case OpMint, OpRevoke, OpAppUpdate, OpRegisterApp, OpUnregisterApp, OpSetDate, OpUpdateItem, OpAddItem,
-		OpDeleteItem, OpMoveItem, OpProtect, OpUnprotect, OpCreateFolder:
+		OpDeleteItem, OpMoveItem, OpProtect, OpUnprotect, OpShare, OpCreateFolder:
 		return true
 	default:
 		return false

@@ -131,7 +131,7 @@ func (c *call) find() {
 		}
 	case OpItem, OpItemData:
 		c.itemID = c.vars[len(c.vars)-1]
-	case OpUpdateItem, OpDeleteItem, OpCanDelete, OpMoveItem, OpProtect, OpUnprotect, OpAppInfo:
+	case OpUpdateItem, OpDeleteItem, OpCanDelete, OpMoveItem, OpProtect, OpUnprotect, OpShare, OpAppInfo:
 		c.itemID = c.vars[len(c.vars)-1]
 		c.aimAtDate()
 	case OpApp, OpAppUpdate, OpUnregisterApp:

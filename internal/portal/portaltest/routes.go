@@ -82,7 +82,7 @@ func (e *Emulator) routeTable() []route {
 // itemOps are the operations under content/users/{owner}[/{folder}]/items/{id}.
 func itemOps() map[string]Op {
 	return map[string]Op{"registeredAppInfo": OpAppInfo, "update": OpUpdateItem, "delete": OpDeleteItem,
-		"canDelete": OpCanDelete, "move": OpMoveItem, "protect": OpProtect, "unprotect": OpUnprotect}
+		"canDelete": OpCanDelete, "move": OpMoveItem, "protect": OpProtect, "unprotect": OpUnprotect, "share": OpShare}
 }
 
 func (e *Emulator) itemHandler(op Op) func(*call) (any, error) {
@@ -97,6 +97,8 @@ func (e *Emulator) itemHandler(op Op) func(*call) (any, error) {
 		return e.moveItem
 	case OpProtect, OpUnprotect:
 		return e.protectItem
+	case OpShare:
+		return e.shareItem
 	default:
 		return e.canDelete
 	}

@@ -193,6 +193,8 @@ func paramsOf(op Op) string {
 		return "permanentDelete"
 	case OpMoveItem:
 		return "folder"
+	case OpShare:
+		return "everyone org groups confirmItemControl"
 	case OpCreateFolder:
 		return "title"
 	case OpSearch:
@@ -229,6 +231,8 @@ func requiredOf(op Op) string {
 		return "httpReferrers privileges"
 	case OpDeleteItem:
 		return "permanentDelete"
+	case OpShare:
+		return "everyone org"
 	case OpMoveItem:
 		return "folder"
 	case OpCreateFolder:
