@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -61,16 +60,6 @@ func (c *cli) runDaemon(ctx context.Context) (err error) {
 	return p.run(ctx)
 }
 
-// saveMemory at the price of some CPU time, of which a daemon that mostly waits has
-// plenty: the heap may grow by a third between two collections instead of doubling, and
-// what reading the config took goes back to the system. Somebody's GOGC is respected.
-func saveMemory() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(33)
-	}
-	debug.FreeOSMemory()
-}
-
 // moment at which files are looked at. A start is never refused for what a
 // calendar will do some day: nobody would look after the keys then.
 type moment int
@@ -106,6 +95,7 @@ type process struct {
 	people *talker         // nil: nobody is told
 	slack  *slack.Actor    // nil: nobody acts from Slack
 	hup    chan os.Signal
+	loaded chan struct{} // a config is in force, and every credential was looked at once
 	// adapters of the config in force, for metrics.
 	adapters atomic.Pointer[adapters]
 	usage    usagePointer
@@ -114,7 +104,7 @@ type process struct {
 }
 
 func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*process, error) {
-	p := &process{app: a, hup: make(chan os.Signal, 1)}
+	p := &process{app: a, hup: make(chan os.Signal, 1), loaded: make(chan struct{}, 1)}
 	var err error
 	if p.people, err = newTalker(a); err != nil {
 		return nil, err
@@ -181,6 +171,7 @@ func (p *process) run(ctx context.Context) error {
 			}
 		})
 	}
+	helper(p.giveBack)
 	helper(p.admin.Serve)
 	if p.web != nil {
 		helper(p.web.Run)
@@ -305,6 +296,7 @@ type monitor struct {
 
 	mu   sync.Mutex
 	tick cron.Schedule // of the config in force; guarded by mu
+	seen bool          // a pass over it is done; guarded by mu
 }
 
 // SurveyDone implements daemon.Monitor. Metrics know from the survey itself.
@@ -315,8 +307,15 @@ func (m *monitor) PassDone(healthy bool) {
 	p := m.process
 	now := time.Now()
 	m.mu.Lock()
-	due := m.tick.Next(now)
+	due, first := m.tick.Next(now), !m.seen
+	m.seen = true
 	m.mu.Unlock()
+	if first {
+		select {
+		case p.loaded <- struct{}{}:
+		default:
+		}
+	}
 	p.app.metrics.PassDone(now, healthy, due)
 	if p.people != nil {
 		p.people.Check(now, p.scene(now))
@@ -336,7 +335,7 @@ func (m *monitor) ReloadDone(fleet *daemon.Fleet, err error) {
 	m.process.accepted = nil // it holds the whole config
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tick = fleet.Tick
+	m.tick, m.seen = fleet.Tick, false
 }
 
 // lateObserver is an observer that is known only after the engine was made.

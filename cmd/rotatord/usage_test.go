@@ -317,7 +317,7 @@ func TestUsageImportIsChecked(t *testing.T) {
 }
 
 func TestBudgetHasOneSeries(t *testing.T) {
-	v := usageView(used.Finding{Spent: []used.Spent{{Period: used.PeriodDay, Budget: 10, Share: 0.2}, {Period: used.PeriodDay, Budget: 10, Share: 0.9, Level: 0.8}, {Period: used.PeriodMonth, Budget: 100, Share: 0.1}}})
+	v := usageView(&used.Finding{Spent: []used.Spent{{Period: used.PeriodDay, Budget: 10, Share: 0.2}, {Period: used.PeriodDay, Budget: 10, Share: 0.9, Level: 0.8}, {Period: used.PeriodMonth, Budget: 100, Share: 0.1}}})
 	if len(v.Budgets) != 2 || v.Budgets[0].Used != 0.9 || v.Budgets[0].Level != 0.8 || v.Budgets[1].Period != "month" {
 		t.Errorf("shown %+v", v.Budgets)
 	}

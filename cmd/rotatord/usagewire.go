@@ -227,13 +227,14 @@ func (p *process) usageViews(yield func(*metrics.UsageView)) {
 	if desk == nil {
 		return
 	}
-	for _, f := range desk.runner.Findings() {
-		v := usageView(f)
+	var v metrics.UsageView // one for all: it is copied if wanted
+	desk.runner.Each(func(f *used.Finding) {
+		v = usageView(f)
 		yield(&v)
-	}
+	})
 }
 
-func usageView(f used.Finding) metrics.UsageView {
+func usageView(f *used.Finding) metrics.UsageView {
 	v := metrics.UsageView{Credential: f.Credential, Source: string(f.Source), Missing: string(f.Missing), Page: f.Page, Until: f.Until,
 		All: usageOf(f.All), HasToday: f.HasToday, TodayRequests: f.Today.Requests, TodayCredits: f.Today.Credits, Spike: f.Spike, Silent: f.Silent}
 	if f.HasDay {

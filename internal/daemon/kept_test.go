@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -65,11 +66,11 @@ func eachField(t reflect.Type, path []int, f func(path []int)) {
 		f(path)
 	case t.Kind() == reflect.Array:
 		for i := range t.Len() {
-			eachField(t.Elem(), append(path[:len(path):len(path)], i), f)
+			eachField(t.Elem(), append(slices.Clip(path), i), f)
 		}
 	default:
 		for i := range t.NumField() {
-			eachField(t.Field(i).Type, append(path[:len(path):len(path)], i), f)
+			eachField(t.Field(i).Type, append(slices.Clip(path), i), f)
 		}
 	}
 }

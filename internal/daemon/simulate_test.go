@@ -72,7 +72,9 @@ func foretold(t *testing.T, policy fleet.Policy, cal rotate.Calendar, stages []s
 				Mode: v.Mode, Policy: v.Policy, Record: v.Record})
 		}
 		said := simulate.Run(all, simulate.Options{From: time.Now(), Days: 150, Workers: map[rotate.PortalID]int{"p": DefaultWorkers}, CutOver: time.Second, Fleet: policy})
+		done.mu.Lock()
 		done.list = nil
+		done.mu.Unlock()
 		time.Sleep(150 * 24 * time.Hour)
 		w.end(t, stop)
 		if len(said.Events) < 2*len(stages) || len(said.Dying) > 0 {

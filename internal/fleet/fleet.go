@@ -47,8 +47,8 @@ type Fleet struct {
 	mu      sync.Mutex
 	policy  Policy
 	facts   map[rotate.Name]facts // of every record that was seen
-	members map[rotate.Name]member
-	stages  [][]member // by index of the stage, each sorted by name
+	members map[rotate.Name]*member
+	stages  [][]*member // by index of the stage, each sorted by name
 	running map[rotate.Name]bool
 	failed  map[rotate.Name]bool // members whose new key failed its proof
 	rotated int                  // members that rotate at all
@@ -57,8 +57,11 @@ type Fleet struct {
 var _ rotate.Peers = (*Fleet)(nil)
 
 type member struct {
-	Member
-	stage int // -1: none
+	name   rotate.Name
+	stage  int            // -1: none
+	policy *rotate.Policy // shared with all that have the same; without its calendar
+	mode   rotate.Mode
+	held   bool
 }
 
 // facts is the little of a record that others depend on.
@@ -90,11 +93,18 @@ func (f *Fleet) Configure(p Policy, members []Member) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.policy, f.rotated = p, 0
-	f.members = make(map[rotate.Name]member, len(members))
-	f.stages = make([][]member, len(p.Stages))
+	f.members = make(map[rotate.Name]*member, len(members))
+	f.stages = make([][]*member, len(p.Stages))
+	policies := map[rotate.Policy]*rotate.Policy{}
 	f.running, f.failed = map[rotate.Name]bool{}, map[rotate.Name]bool{}
 	for _, m := range members {
-		one := member{Member: m, stage: slices.Index(p.Stages, m.Stage)}
+		m.Policy.Calendar = nil // it does not bear on when a rotation is due
+		policy := policies[m.Policy]
+		if policy == nil {
+			own := m.Policy
+			policy, policies[own] = &own, &own
+		}
+		one := &member{name: m.Name, stage: slices.Index(p.Stages, m.Stage), policy: policy, mode: m.Mode, held: m.Held}
 		f.members[m.Name] = one
 		if m.Mode == rotate.ModeRotate {
 			f.rotated++
@@ -105,7 +115,7 @@ func (f *Fleet) Configure(p Policy, members []Member) {
 		f.count(m.Name)
 	}
 	for _, stage := range f.stages {
-		slices.SortFunc(stage, func(a, b member) int { return strings.Compare(string(a.Name), string(b.Name)) })
+		slices.SortFunc(stage, func(a, b *member) int { return strings.Compare(string(a.name), string(b.name)) })
 	}
 }
 
@@ -215,23 +225,23 @@ func (f *Fleet) earlier(name rotate.Name, now time.Time) rotate.Block {
 
 func (f *Fleet) stageBlock(i int, now time.Time) rotate.Block {
 	for _, m := range f.stages[i] {
-		text, until := m.pending(f.facts[m.Name], now, f.policy.HealthyFor)
+		text, until := m.pending(f.facts[m.name], now, f.policy.HealthyFor)
 		if text == "" {
 			continue
 		}
 		if until.IsZero() {
 			until = now.Add(retry)
 		}
-		return rotate.Block{Reason: rotate.ReasonStage, Until: until, Text: fmt.Sprintf("stage %s comes first: %s %s", f.policy.Stages[i], m.Name, text)}
+		return rotate.Block{Reason: rotate.ReasonStage, Until: until, Text: fmt.Sprintf("stage %s comes first: %s %s", f.policy.Stages[i], m.name, text)}
 	}
 	return rotate.Block{}
 }
 
 // pending says what a credential of an earlier stage still has to do; until is zero
 // where nothing but its own progress ends that.
-func (m member) pending(r facts, now time.Time, healthyFor time.Duration) (text string, until time.Time) {
+func (m *member) pending(r facts, now time.Time, healthyFor time.Duration) (text string, until time.Time) {
 	switch {
-	case m.Mode != rotate.ModeRotate || r.adopted.IsZero():
+	case m.mode != rotate.ModeRotate || r.adopted.IsZero():
 		return "", time.Time{} // it never rotates here
 	case r.phase.InCutOver():
 		return "rotates right now", time.Time{}
@@ -243,14 +253,14 @@ func (m member) pending(r facts, now time.Time, healthyFor time.Duration) (text 
 		return "serves a dead key", time.Time{}
 	case r.drift != rotate.DriftNone:
 		return "is in drift (" + string(r.drift) + ")", time.Time{}
-	case m.Held || r.hold.Active(now):
+	case m.held || r.hold.Active(now):
 		return "", time.Time{} // a person keeps it where it is; the others are not meant
 	case now.Before(r.promoted.Add(healthyFor)):
 		return "serves its new key only since " + r.promoted.UTC().Format(time.RFC3339), r.promoted.Add(healthyFor)
 	case r.phase == rotate.PhaseOverlap || r.phase == rotate.PhaseRetiring:
 		return "", time.Time{}
 	}
-	at, ok := rotate.DueAt(rotate.Record{Live: r.live, AdoptedAt: r.adopted}, m.Policy)
+	at, ok := rotate.DueAt(rotate.Record{Live: r.live, AdoptedAt: r.adopted}, *m.policy)
 	if ok && !now.Before(at) {
 		return "is due itself", time.Time{}
 	}

@@ -23,6 +23,7 @@ const (
 	layoutText layout = iota
 	layoutOpenMetrics
 	layoutProto
+	layouts = iota
 )
 
 // layoutOf a negotiated format.
@@ -45,12 +46,14 @@ const flushAt = 64 << 10
 // second for 200,000 of them; this makes none, as kube-state-metrics does.
 type encoder struct {
 	w      io.Writer
+	known  *squeezer // nil, or w: blocks that come again are written to it
 	layout layout
 	buf    []byte
 	err    error // the first of w
 
 	f       *family
 	started bool // f's heading is written
+	nth     int  // block of f
 	// counting: only the size of the rows is wanted, which a protobuf family begins with.
 	counting bool
 	size     int
@@ -59,7 +62,7 @@ type encoder struct {
 // family writes one family; rows calls row for each sample, and may be called twice. A
 // family without samples is left out.
 func (e *encoder) family(f *family, rows func(*encoder)) {
-	e.f, e.started = f, false
+	e.f, e.started, e.nth = f, false, 0
 	if e.layout != layoutProto {
 		rows(e)
 		return
@@ -87,9 +90,37 @@ func (e *encoder) row(value float64, labels ...string) {
 	case layoutText, layoutOpenMetrics:
 		e.textRow(value, labels)
 	}
-	if len(e.buf) >= flushAt {
+	if len(e.buf) >= flushAt && e.known == nil {
 		e.flush()
 	}
+}
+
+// blockOf is how many credentials' rows of a family are compressed together: enough to
+// shrink well, and few enough that a change costs little.
+const blockOf = 256
+
+// each calls f for 0 to n-1, which writes the rows of the family that belong to one
+// credential, block by block.
+func (e *encoder) each(n int, f func(i int)) {
+	for i := range n {
+		f(i)
+		if i%blockOf == blockOf-1 {
+			e.cut()
+		}
+	}
+	e.cut()
+}
+
+// cut ends a block.
+func (e *encoder) cut() {
+	if e.known == nil || e.counting {
+		return
+	}
+	if e.err == nil && len(e.buf) > 0 {
+		e.err = e.known.block(e.f.name, e.nth, e.buf)
+	}
+	e.buf = e.buf[:0]
+	e.nth++
 }
 
 // flush what is gathered. After an error nothing is written any more.

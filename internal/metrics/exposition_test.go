@@ -66,7 +66,7 @@ func written(t interface {
 	t.Helper()
 	x := newExposition(&exposition{registry: prometheus.NewRegistry(), scales: newScales(), series: SeriesAlways, snapshot: each(all), portals: func() []rotate.PortalID { return nil }})
 	var out bytes.Buffer
-	if err := x.write(&out, format); err != nil {
+	if err := x.write(&out, format, x.take()); err != nil {
 		t.Fatal(err)
 	}
 	return out.String()

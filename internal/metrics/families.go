@@ -151,14 +151,13 @@ func (f *fleet) write(e *encoder, sc *scales, each bool) {
 			}
 		})
 	}
+	e.flush()
 	if !each {
 		return
 	}
 	for _, fam := range credentialFamilies() {
 		e.family(&fam.family, func(e *encoder) {
-			for i := range f.credentials {
-				fam.rows(e, sc, &f.credentials[i])
-			}
+			e.each(len(f.credentials), func(i int) { fam.rows(e, sc, &f.credentials[i]) })
 		})
 	}
 }

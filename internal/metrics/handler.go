@@ -1,13 +1,10 @@
 package metrics
 
 import (
-	"compress/gzip"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -46,11 +43,15 @@ func (s Series) each(credentials int) bool {
 // person fit in.
 const scrapesAtOnce = 4
 
-// scratch is what a scrape needs and the next one can use again.
+// scratch is what a scrape needs and the next one can use again. One is kept, also
+// through collections: at ten thousand credentials it is five megabytes, which would
+// have to be collected between two scrapes.
 type scratch struct {
 	credentials []credential
-	usage       []UsageView
+	usage       []usageInfo
+	figures     []UsageView
 	buf         []byte
+	gzip        *squeezer // nil until somebody wants it
 }
 
 // exposition of everything there is.
@@ -62,37 +63,48 @@ type exposition struct {
 	portals  func() []rotate.PortalID // that have aggregates, with credentials or without
 	usage    func(yield func(*UsageView))
 
-	turn    chan struct{} // holds one element for each scrape under way
-	scratch sync.Pool
-	gzip    sync.Pool
+	turn   chan struct{} // holds one element for each scrape under way
+	kept   chan *scratch // at most one that nobody uses
+	blocks *blocks
 }
 
 // newExposition of x, whose own members are made here.
 func newExposition(x *exposition) *exposition {
 	x.turn = make(chan struct{}, scrapesAtOnce)
-	x.scratch.New = func() any { return &scratch{} }
-	x.gzip.New = func() any {
-		// The fastest level: a scrape waits for it, and lines that repeat shrink to a fifteenth all the same.
-		z, err := gzip.NewWriterLevel(nil, gzip.BestSpeed)
-		if err != nil {
-			panic(err) // the level is a constant
-		}
-		return z
-	}
+	x.kept = make(chan *scratch, 1)
+	x.blocks = newBlocks()
 	return x
 }
 
+func (x *exposition) take() *scratch {
+	select {
+	case s := <-x.kept:
+		return s
+	default:
+		return &scratch{}
+	}
+}
+
+// put back what take gave. Its strings may belong to a config that is gone.
+func (x *exposition) put(s *scratch) {
+	clear(s.credentials)
+	clear(s.usage)
+	clear(s.figures)
+	s.credentials, s.usage, s.figures, s.buf = s.credentials[:0], s.usage[:0], s.figures[:0], s.buf[:0]
+	select {
+	case x.kept <- s:
+	default:
+	}
+}
+
 // write everything in a format. What is known of the credentials is one moment's.
-func (x *exposition) write(w io.Writer, format expfmt.Format) error {
+func (x *exposition) write(w io.Writer, format expfmt.Format, s *scratch) error {
 	families, err := x.registry.Gather()
 	if err != nil {
 		return fmt.Errorf("gather metrics: %w", err)
 	}
-	s, ok := x.scratch.Get().(*scratch)
-	if !ok {
-		s = &scratch{}
-	}
 	f := x.fleet(s)
+	s.credentials = f.credentials
 	enc := expfmt.NewEncoder(w, format)
 	for _, family := range families {
 		if err := enc.Encode(family); err != nil {
@@ -100,16 +112,14 @@ func (x *exposition) write(w io.Writer, format expfmt.Format) error {
 		}
 	}
 	e := encoder{w: w, layout: layoutOf(format), buf: s.buf[:0]}
+	e.known, _ = w.(*squeezer)
 	f.write(&e, &x.scales, x.series.each(len(f.credentials)))
 	x.writeUsage(&e, s, x.series.each(len(f.credentials)))
 	e.flush()
-	err = e.err
+	s.buf, err = e.buf, e.err
 	if closer, ok := enc.(expfmt.Closer); ok && err == nil {
 		err = closer.Close() // OpenMetrics' end mark
 	}
-	clear(f.credentials) // their strings may belong to a config that is gone
-	s.credentials, s.buf = f.credentials[:0], e.buf[:0]
-	x.scratch.Put(s)
 	if err != nil {
 		return fmt.Errorf("write metrics: %w", err)
 	}
@@ -154,20 +164,23 @@ func (x *exposition) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (x *exposition) compressed(w *answer, r *http.Request, format expfmt.Format) error {
+	s := x.take()
+	defer x.put(s)
 	if !acceptsGzip(r.Header) {
-		return x.write(w, format)
+		return x.write(w, format, s)
 	}
 	w.w.Header().Set("Content-Encoding", "gzip")
-	z, ok := x.gzip.Get().(*gzip.Writer)
-	if !ok {
-		return errors.New("compress metrics: no writer") // New makes nothing else
+	if s.gzip == nil {
+		var err error
+		if s.gzip, err = newSqueezer(x.blocks); err != nil {
+			return err
+		}
 	}
-	defer x.gzip.Put(z)
-	z.Reset(w)
-	if err := x.write(z, format); err != nil {
+	s.gzip.reset(w, layoutOf(format))
+	if err := x.write(s.gzip, format, s); err != nil {
 		return err
 	}
-	return z.Close()
+	return s.gzip.Close()
 }
 
 // answer knows whether anything of it was sent.

@@ -120,7 +120,9 @@ func (m *Metrics) Handler() http.Handler { return m.exposition }
 
 // WriteText writes everything as text, for a support bundle.
 func (m *Metrics) WriteText(w io.Writer) error {
-	return m.exposition.write(w, expfmt.NewFormat(expfmt.TypeTextPlain))
+	s := m.exposition.take()
+	defer m.exposition.put(s)
+	return m.exposition.write(w, expfmt.NewFormat(expfmt.TypeTextPlain), s)
 }
 
 // Register adds a collector that another package keeps, such as usage's. Its names

@@ -74,7 +74,7 @@ func (m *Metrics) UsageRead(portal rotate.PortalID, result rotate.Result) {
 // usageFamily is shown for each credential.
 type usageFamily struct {
 	family
-	rows func(e *encoder, v *UsageView)
+	rows func(e *encoder, v *UsageView) // of one with figures; nil: info, which every one has
 }
 
 // ofToday shows a row where anything is known of the running day.
@@ -155,7 +155,7 @@ func usageFamilies() []usageFamily {
 		ofDay("rotatord_usage_day_requests", "Requests on the last full UTC day.", func(o *UsageOf) float64 { return o.Requests }),
 		usageTime("rotatord_usage_day_timestamp_seconds", "When the last full UTC day began, in seconds since 1970; absent if there is none.", func(v *UsageView) time.Time { return v.Day }),
 		{family{"rotatord_usage_info", "Always 1; where the figures come from, why the portal is not read, and Esri's own page of them.",
-			[]string{"credential", "source", "missing", "page"}}, func(e *encoder, v *UsageView) { e.row(1, string(v.Credential), v.Source, v.Missing, v.Page) }},
+			[]string{"credential", "source", "missing", "page"}}, nil},
 		ofMedian("rotatord_usage_median_credits", "Median credits of the full days in the 28 days before the last full one; absent with fewer than seven.", func(o *UsageOf) float64 { return o.MedianCredits }),
 		ofMedian("rotatord_usage_median_requests", "Median requests of the full days in the 28 days before the last full one; absent with fewer than seven.", func(o *UsageOf) float64 { return o.MedianRequests }),
 		ofMonth("rotatord_usage_month_credits", "Credits used in the running UTC month so far.", func(o *UsageOf) float64 { return o.MonthCredits }),
@@ -165,20 +165,38 @@ func usageFamilies() []usageFamily {
 	}
 }
 
+// usageInfo is one credential's use in a scrape. Of most credentials no figure is known.
+type usageInfo struct {
+	credential            rotate.Name
+	source, missing, page string
+}
+
+// figures tells whether there are any.
+func (v *UsageView) figures() bool {
+	return !v.Until.IsZero() || !v.Day.IsZero() || len(v.Services) > 0 || len(v.Budgets) > 0 || v.HasToday || v.All.HasMedian || v.CutOff != ""
+}
+
 // writeUsage after the fleet. Views are gathered once, so that all families show one moment.
 func (x *exposition) writeUsage(e *encoder, s *scratch, each bool) {
 	if x.usage == nil || !each {
 		return
 	}
-	views := s.usage[:0]
-	x.usage(func(v *UsageView) { views = append(views, *v) })
+	x.usage(func(v *UsageView) {
+		s.usage = append(s.usage, usageInfo{v.Credential, v.Source, v.Missing, v.Page})
+		if v.figures() {
+			s.figures = append(s.figures, *v)
+		}
+	})
 	for _, f := range usageFamilies() {
 		e.family(&f.family, func(e *encoder) {
-			for i := range views {
-				f.rows(e, &views[i])
+			if f.rows == nil {
+				e.each(len(s.usage), func(i int) {
+					one := &s.usage[i]
+					e.row(1, string(one.credential), one.source, one.missing, one.page)
+				})
+				return
 			}
+			e.each(len(s.figures), func(i int) { f.rows(e, &s.figures[i]) })
 		})
 	}
-	clear(views) // their strings may belong to a config that is gone
-	s.usage = views[:0]
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -114,7 +115,10 @@ func (r *Runner) judgeAll(ctx context.Context) {
 func (r *Runner) cutOff(name rotate.Name) *CutOff {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.found[name].CutOff
+	if f := r.found[name].finding; f != nil {
+		return f.CutOff
+	}
+	return nil
 }
 
 // judge one credential, and tell how far its cut-off is.
@@ -125,8 +129,12 @@ func (r *Runner) judge(ctx context.Context, t Target, now time.Time) (*CutOff, e
 		return nil, err
 	}
 	f.CutOff, err = r.cut(ctx, t, f.Spent, f.CutOff, now)
+	v := verdict{missing: f.Missing}
+	if !reflect.DeepEqual(f, nothing(&t, f.Missing)) {
+		v.finding = &f
+	}
 	r.mu.Lock()
-	r.found[t.Name] = f
+	r.found[t.Name] = v
 	r.mu.Unlock()
 	return f.CutOff, err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -99,7 +98,7 @@ type Runner struct {
 	wake chan struct{}
 
 	mu      sync.Mutex
-	found   map[rotate.Name]Finding // guarded by mu
+	found   map[rotate.Name]verdict // guarded by mu
 	missing map[rotate.Name]Missing // guarded by mu: learnt from the portal
 }
 
@@ -120,14 +119,47 @@ func New(o Options) (*Runner, error) {
 	if o.Pace <= 0 {
 		o.Pace = DefaultPace
 	}
-	return &Runner{o: o, wake: make(chan struct{}, 1), found: map[rotate.Name]Finding{}, missing: map[rotate.Name]Missing{}}, nil
+	return &Runner{o: o, wake: make(chan struct{}, 1), found: map[rotate.Name]verdict{}, missing: map[rotate.Name]Missing{}}, nil
+}
+
+// verdict on a credential. Of most nothing is known but why, which takes little memory.
+type verdict struct {
+	missing Missing
+	finding *Finding // nil: nothing is known
+}
+
+// nothing is known of a target.
+func nothing(t *Target, why Missing) Finding {
+	return Finding{Credential: t.Name, Missing: why, Page: t.Page}
 }
 
 // Findings of every credential, by name. A credential that was not judged yet is absent.
 func (r *Runner) Findings() []Finding {
+	var all []Finding
+	r.Each(func(f *Finding) { all = append(all, *f) })
+	slices.SortFunc(all, func(a, b Finding) int { return strings.Compare(string(a.Credential), string(b.Credential)) })
+	return all
+}
+
+// Each calls f with every finding, in the order of the targets, without a copy of them
+// all. The finding is gone when f returns; f must be quick and must not call the runner.
+func (r *Runner) Each(f func(*Finding)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.SortedFunc(maps.Values(r.found), func(a, b Finding) int { return strings.Compare(string(a.Credential), string(b.Credential)) })
+	var one Finding
+	for i := range r.o.Targets {
+		t := &r.o.Targets[i]
+		v, judged := r.found[t.Name]
+		switch {
+		case v.finding != nil:
+			one = *v.finding
+		case judged:
+			one = nothing(t, v.missing)
+		default:
+			continue
+		}
+		f(&one)
+	}
 }
 
 // Wake has everything judged again at once: rows came from elsewhere.
