@@ -20,7 +20,7 @@ func (c *cli) importCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "import [NAME | --all]", Short: "Write the settings that a credential has at its portal as config",
 		Long: "Reads title, folder, tags, texts, privileges, item access, referrers and protection from the portal, and prints the create for them.\n" +
 			"--write FILE puts it below the credential's name in a copy of the config; every other byte stays. FILE may be the config itself.\n" +
-			"It changes nothing at the portal. A credential that has create already is left alone: plan compares it.",
+			"It changes nothing at the portal. A credential that has create already is left alone; rotatord apply compares it.",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) == 1) {

@@ -1,0 +1,236 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"rotatord/internal/config"
+	"rotatord/internal/credspec"
+	"rotatord/internal/daemon"
+	"rotatord/internal/portal"
+	"rotatord/internal/rotate"
+)
+
+func (c *cli) applyCmd() *cobra.Command {
+	var dry, yes bool
+	cmd := &cobra.Command{Use: "apply [NAME]", Short: "Make the credentials that the config has and their portals have not",
+		Long: "Makes the item of each credential that has create and no item: folder, item, app with privileges, item access and referrers, protection.\n" +
+			"Then it writes the item's id into the config, and has the first key made by an ordinary rotation. It may be killed anywhere and started\n" +
+			"again: it finds what it made and goes on. Credentials that have their item are compared, and what differs is shown; nothing of it is changed.\n" +
+			"--dry-run checks and shows the steps. Ends with 3 where settings differ.",
+		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args, dry, yes) }}
+	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing")
+	confirmFlag(cmd, &yes)
+	return cmd
+}
+
+// applied is what apply would do, or did, for one credential.
+type applied struct {
+	Credential config.Name        `json:"credential"`
+	Portal     string             `json:"portal"`
+	Item       string             `json:"item,omitempty"`
+	Steps      []credspec.Step    `json:"steps,omitempty"`
+	Changes    credspec.Changes   `json:"changes,omitempty"` // of one that has its item
+	Problems   []credspec.Problem `json:"problems,omitempty"`
+	Done       bool               `json:"done"`
+}
+
+func (c *cli) apply(ctx context.Context, args []string, dry, yes bool) error {
+	a, err := c.openAdapters()
+	if err != nil {
+		return err
+	}
+	defer a.close()
+	list, err := chosen(a.cfg, args)
+	if err != nil {
+		return err
+	}
+	out := []applied{}
+	attention := false
+	for _, cr := range list {
+		if cr.Create == nil {
+			if len(args) == 1 {
+				return usage("%s has no create in the config: there is nothing to make", cr.Name)
+			}
+			continue
+		}
+		r, err := c.applyOne(ctx, a, cr, dry, yes)
+		if err != nil {
+			return fmt.Errorf("apply %s: %w", cr.Name, err)
+		}
+		out = append(out, r)
+		attention = attention || len(r.Changes) > 0 || (!dry && !r.Done) || hasSpecError(r.Problems)
+	}
+	if err := c.showApplied(out, dry); err != nil {
+		return err
+	}
+	if attention {
+		return &exitError{code: exitAttention}
+	}
+	return nil
+}
+
+func hasSpecError(ps []credspec.Problem) bool {
+	for _, p := range ps {
+		if !p.Warning {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, dry, yes bool) (applied, error) {
+	out := applied{Credential: cr.Name, Portal: cr.Portal, Item: string(cr.Item)}
+	m := newMaker(c, a, cr)
+	begun, err := m.load()
+	if err != nil {
+		return out, err
+	}
+	if cr.Made() && !begun {
+		reader := settingsReader{adapters: a, folders: map[[2]string][]portal.Folder{}}
+		have, err := reader.settings(ctx, cr)
+		if err != nil {
+			return out, err
+		}
+		out.Changes, out.Done = credspec.Diff(m.spec, have), true
+		return out, nil
+	}
+	folder, problems, err := m.check(ctx)
+	if err != nil {
+		return out, err
+	}
+	out.Problems, out.Steps = problems, credspec.Steps(m.spec, folder)
+	if dry || hasSpecError(problems) {
+		return out, nil
+	}
+	if err := c.sure(yes, string(cr.Name), "apply"); err != nil {
+		return out, err
+	}
+	out.Steps = nil
+	release, err := m.lock()
+	if err != nil {
+		return out, err
+	}
+	defer release()
+	out.Steps, err = m.run(ctx)
+	out.Item, out.Done = m.state.Item, err == nil
+	return out, err
+}
+
+func (c *cli) showApplied(list []applied, dry bool) error {
+	if c.json {
+		return c.printJSON(list)
+	}
+	if len(list) == 0 {
+		c.say("no credential of the config has create")
+	}
+	var b strings.Builder
+	for _, r := range list {
+		switch {
+		case len(r.Changes) > 0:
+			fmt.Fprintf(&b, "%s differs from what its portal has (- portal, + config):\n%s", r.Credential, indented(r.Changes.Text()))
+		case r.Steps == nil && r.Done:
+			fmt.Fprintf(&b, "%s is as the config says\n", r.Credential)
+		case r.Done:
+			fmt.Fprintf(&b, "%s is made: item %s of %s\n", r.Credential, r.Item, r.Portal)
+		default:
+			fmt.Fprintf(&b, "%s would be made at %s:\n", r.Credential, r.Portal)
+			for _, p := range r.Problems {
+				fmt.Fprintf(&b, "  %s\n", p.Text())
+			}
+			for i, s := range r.Steps {
+				fmt.Fprintf(&b, "  %d. %s: %s\n", i+1, s.Act, s.Why)
+			}
+		}
+	}
+	return c.print("%s", b.String())
+}
+
+func indented(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString("  " + line)
+	}
+	return b.String()
+}
+
+// check what only the portal knows, before anything is sent: who we are there, what the
+// owner may do, the items to be granted, and that the config can be written.
+func (m *maker) check(ctx context.Context) (folder bool, problems []credspec.Problem, err error) {
+	if err := m.writable(); err != nil {
+		return false, nil, err
+	}
+	who, err := m.client.Account(ctx, "")
+	if err != nil {
+		return false, nil, err
+	}
+	m.owner = who.Username
+	product := credspec.Product(m.a.cfg.Portals[m.cr.Portal].Product)
+	may := who.Privileges
+	if product == credspec.LocationPlatform {
+		may = nil // such an account holds privileges that it does not list
+	}
+	problems = credspec.Validate(m.spec, product, may)
+	for i, id := range m.spec.Items {
+		d, err := m.client.Details(ctx, rotate.ItemID(id))
+		if why := portal.GrantTrouble(rotate.ItemID(id), d, err, who.OrgID); why != "" {
+			problems = append(problems, credspec.Problem{Field: fmt.Sprintf("items[%d]", i), What: why, Cure: "correct the id, or leave it out", Warning: err == nil && d.Access == "public"})
+		}
+	}
+	_, folder, err = m.folder(ctx)
+	return folder, problems, err
+}
+
+// writable tries, in memory, what ActRecord will do, and whether the file may be replaced.
+func (m *maker) writable() error {
+	if m.cr.Made() {
+		return nil
+	}
+	if _, err := m.amended(strings.Repeat("0", 32)); err != nil {
+		return fmt.Errorf("the item's id could not be written into the config: %w", err)
+	}
+	f, err := os.OpenFile(m.a.cfg.Name(), os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("the item's id could not be written into the config: %w", err)
+	}
+	return f.Close()
+}
+
+func (m *maker) amended(item string) ([]byte, error) {
+	src, err := os.ReadFile(m.a.cfg.Name())
+	if err != nil {
+		return nil, fmt.Errorf("read config: %w", err)
+	}
+	return config.Amend(m.a.cfg.Name(), src, map[config.Name]config.Amendment{m.cr.Name: {Item: config.ItemID(item)}})
+}
+
+// firstKey has a running daemon read the config again, or acts without one: the credential
+// is adopted, and what follows is an ordinary rotation of a sink that never had a key.
+func (m *maker) firstKey(ctx context.Context) error {
+	client := daemon.NewClient(string(m.a.cfg.Admin.Socket))
+	defer client.Close()
+	if _, err := client.Health(ctx); err == nil {
+		if _, err := client.Reload(ctx); err != nil {
+			return fmt.Errorf("the item is there and in the config, but the daemon could not take it over: %w", err)
+		}
+	} else if !daemon.Unreachable(err) {
+		return err
+	}
+	if rotate.Mode(m.cr.Mode) != rotate.ModeRotate {
+		m.c.say("%s: mode is %s: the item is there, and no key is made", m.cr.Name, m.cr.Mode)
+		return nil
+	}
+	quiet := &cli{stdio: m.c.stdio, configPath: m.c.configPath, logLevel: m.c.logLevel}
+	quiet.out = m.c.err // what is printed to the pipe is apply's own
+	err := quiet.act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name))
+	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitAttention && e.err == nil {
+		return nil // status and plan have it
+	}
+	return err
+}

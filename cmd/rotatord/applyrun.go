@@ -1,0 +1,289 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"rotatord/internal/config"
+	"rotatord/internal/credspec"
+	"rotatord/internal/portal"
+	"rotatord/internal/rotate"
+)
+
+// maker makes one credential, step by step. Its progress is a file of the state directory,
+// STATE/creations/NAME.json, and not the journal, which a running daemon has locked: apply
+// works beside it. The file is gone when all is done.
+type maker struct {
+	c      *cli
+	a      *adapters
+	cr     *config.Credential
+	client *portal.Client
+	spec   *credspec.Spec
+	owner  string
+	state  credspec.Creation
+	// kill is for tests: it is called before and after every effect and every write.
+	kill func(point string) error
+}
+
+func newMaker(c *cli, a *adapters, cr *config.Credential) *maker {
+	return &maker{c: c, a: a, cr: cr, client: a.portals[cr.Portal], spec: a.cfg.Spec(cr), kill: func(string) error { return nil }}
+}
+
+func (m *maker) path() string {
+	return filepath.Join(string(m.a.cfg.State.Dir), "creations", string(m.cr.Name)+".json")
+}
+
+// load the progress; begun tells whether there is any.
+func (m *maker) load() (begun bool, err error) {
+	b, err := os.ReadFile(m.path())
+	if errors.Is(err, fs.ErrNotExist) {
+		m.state = credspec.Creation{Mark: "rotatord-" + strings.ToLower(rand.Text())}
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read progress: %w", err)
+	}
+	if err := json.Unmarshal(b, &m.state); err != nil || m.state.Mark == "" {
+		return false, fmt.Errorf("read progress: %s is damaged; look at the portal for items tagged rotatord-..., then remove the file", m.path())
+	}
+	return true, nil
+}
+
+// save is on disk when it returns.
+func (m *maker) save(s credspec.Creation) error {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return fmt.Errorf("write progress: %w", err)
+	}
+	if err := writeConfig(m.path(), append(b, '\n')); err != nil {
+		return fmt.Errorf("write progress: %w", err)
+	}
+	m.state = s
+	return m.kill("saved")
+}
+
+// lock keeps a second apply of the same credential out.
+func (m *maker) lock() (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(m.path()), 0o700); err != nil {
+		return nil, fmt.Errorf("lock progress: %w", err)
+	}
+	f, err := os.OpenFile(m.path()+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock progress: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("another apply of %s is at work (%s)", m.cr.Name, f.Name()), f.Close())
+	}
+	if _, err := m.load(); err != nil { // what another one did before we had the lock
+		return nil, errors.Join(err, f.Close())
+	}
+	return func() { _ = f.Close() }, nil // the lock goes with the descriptor
+}
+
+// run until the credential is there; the steps that were taken come back.
+func (m *maker) run(ctx context.Context) ([]credspec.Step, error) {
+	steps := []credspec.Step{}
+	keyed := false
+	for {
+		seen, err := m.see(ctx)
+		if err != nil {
+			return steps, err
+		}
+		seen.Keyed = keyed
+		step := m.state.Next(m.spec, seen, time.Now(), m.spec.Expiry.EffectHorizon)
+		for _, id := range step.Extra {
+			m.c.say("%s: item %s was made by this creation too, and nothing uses it", m.cr.Name, id)
+		}
+		switch step.Act {
+		case credspec.ActDone:
+			return steps, m.finish()
+		case credspec.ActStuck:
+			return steps, fmt.Errorf("%s: %s", orDash(step.Item), step.Why)
+		case credspec.ActWait:
+			m.c.say("%s: %s; waiting until %s", m.cr.Name, step.Why, step.Until.UTC().Format(time.RFC3339))
+			if err := pauseUntil(ctx, step.Until); err != nil {
+				return steps, err
+			}
+			continue
+		default:
+		}
+		if !m.c.json {
+			m.c.say("%s: %s", m.cr.Name, step.Act)
+		}
+		if err := m.step(ctx, step); err != nil {
+			return steps, err
+		}
+		steps = append(steps, step)
+		keyed = keyed || step.Act == credspec.ActFirstKey
+	}
+}
+
+func pauseUntil(ctx context.Context, until time.Time) error {
+	t := time.NewTimer(time.Until(until))
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// step journals the intent, acts, and journals the answer. An unknown outcome is left as it is: the next look decides.
+func (m *maker) step(ctx context.Context, s credspec.Step) error {
+	if err := m.save(m.state.Begin(s, time.Now())); err != nil {
+		return err
+	}
+	item, err := m.act(ctx, s)
+	switch {
+	case rotate.KindOf(err) == rotate.KindUnknownOutcome && err != nil:
+		m.c.say("%s: %s: whether that happened is not known: %v", m.cr.Name, s.Act, err)
+		return nil
+	case err != nil:
+		return errors.Join(err, m.save(m.state.Refused(s)))
+	}
+	if err := m.kill("acted"); err != nil {
+		return err
+	}
+	return m.save(m.state.End(s, item))
+}
+
+// finish: the progress is not needed any more.
+func (m *maker) finish() error {
+	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove progress: %w", err)
+	}
+	return nil
+}
+
+// act makes the one request of a step.
+func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err error) {
+	id := rotate.ItemID(s.Item)
+	switch s.Act {
+	case credspec.ActFolder:
+		_, err = m.client.CreateFolder(ctx, m.owner, m.spec.Folder)
+		if errors.Is(err, portal.ErrFolderTaken) {
+			err = nil
+		}
+	case credspec.ActItem:
+		return m.addItem(ctx)
+	case credspec.ActKeep, credspec.ActDone, credspec.ActWait, credspec.ActStuck:
+	case credspec.ActRemove:
+		err = m.client.DeleteItem(ctx, id, m.owner, true)
+	case credspec.ActRegister:
+		_, err = m.client.RegisterApp(ctx, id, portal.Settings{Privileges: m.spec.Grants(), Referrers: m.spec.HTTPReferrers(), Personal: m.personal()})
+	case credspec.ActTidy:
+		tags := slices.Clone(m.spec.Tags)
+		err = m.client.UpdateItem(ctx, id, m.owner, portal.ItemEdit{Tags: &tags})
+	case credspec.ActProtect:
+		err = m.client.Protect(ctx, id, m.owner)
+	case credspec.ActRecord:
+		err = m.record(s.Item)
+	case credspec.ActFirstKey:
+		err = m.firstKey(ctx)
+	case credspec.ActShare, credspec.ActPromote, credspec.ActOverlap, credspec.ActRevoke, credspec.ActUnprotect, credspec.ActDelete:
+		err = fmt.Errorf("%s is no step of a creation from the config", s.Act)
+	}
+	return "", err
+}
+
+func (m *maker) personal() bool { return m.spec.Use == credspec.UsePersonal || len(m.spec.Personal()) > 0 }
+
+func (m *maker) addItem(ctx context.Context) (string, error) {
+	folder, _, err := m.folder(ctx)
+	if err != nil {
+		return "", err
+	}
+	id, err := m.client.CreateItem(ctx, portal.NewItem{Owner: m.owner, Folder: folder, Title: m.spec.Title, Mark: m.state.Mark, Tags: m.spec.Tags,
+		Snippet: m.spec.Snippet, Description: m.spec.Description, Personal: m.personal()})
+	return string(id), err
+}
+
+// folder of the specification: its id, "" for the root, and whether it is there.
+func (m *maker) folder(ctx context.Context) (id string, there bool, err error) {
+	if m.spec.Folder == "" || m.spec.Folder == credspec.RootFolder {
+		return "", true, nil
+	}
+	list, err := m.client.Folders(ctx, m.owner)
+	if err != nil {
+		return "", false, err
+	}
+	for _, f := range list {
+		if f.Title == m.spec.Folder {
+			return f.ID, true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// record the id in the config, and take the config as it now is.
+func (m *maker) record(item string) error {
+	out, err := m.amended(item)
+	if err != nil {
+		return err
+	}
+	return writeConfig(m.a.cfg.Name(), out)
+}
+
+// see reads everything afresh.
+func (m *maker) see(ctx context.Context) (credspec.Seen, error) {
+	var s credspec.Seen
+	var err error
+	if _, s.Folder, err = m.folder(ctx); err != nil {
+		return s, err
+	}
+	found, err := m.client.FindItems(ctx, m.owner, m.state.Mark)
+	if err != nil {
+		return s, err
+	}
+	for _, d := range found {
+		s.Candidates = append(s.Candidates, credspec.Candidate{Item: string(d.Item), HasApp: d.HasApp})
+	}
+	if m.state.Item == "" {
+		return s, nil
+	}
+	return m.seeItem(ctx, s)
+}
+
+// seeItem reads the item, its app and whether the config names it.
+func (m *maker) seeItem(ctx context.Context, s credspec.Seen) (credspec.Seen, error) {
+	id := rotate.ItemID(m.state.Item)
+	d, err := m.client.Details(ctx, id)
+	if rotate.CauseOf(err) == rotate.CauseNotFound {
+		s.Gone = true
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	app, err := m.client.AppSettings(ctx, id, d.Owner)
+	if rotate.CauseOf(err) == rotate.CauseNotCredential {
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	folders, err := m.client.Folders(ctx, d.Owner)
+	if err != nil {
+		return s, err
+	}
+	cfg, err := config.Load(m.a.cfg.Name())
+	if err != nil {
+		return s, err
+	}
+	for _, cr := range cfg.Credentials {
+		s.Recorded = s.Recorded || (cr.Name == m.cr.Name && string(cr.Item) == m.state.Item)
+	}
+	s.HasApp, s.Settings, s.Marked = true, settingsOf(d, app, folders), slices.Contains(d.Tags, m.state.Mark)
+	return s, nil
+}
