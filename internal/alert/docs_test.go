@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -175,5 +176,35 @@ func TestEveryRuleHasOneTeller(t *testing.T) {
 	slices.Sort(told)
 	if diff := cmp.Diff(strings.Join(told, "|"), kept[1]); diff != "" {
 		t.Errorf("the route of docs/alerts.md (-want +got):\n%s", diff)
+	}
+}
+
+// TestAlertmanagerKeepsBack has the real amtool read the route of docs/alerts.md: the rules on conditions
+// go nowhere, Alertmanager's own and what rotatord sends go on.
+func TestAlertmanagerKeepsBack(t *testing.T) {
+	tool, err := exec.LookPath("amtool")
+	testkit.Need(t, err == nil, "amtool", "apt-get install prometheus-alertmanager")
+	var told []string
+	for _, c := range Conditions() {
+		told = append(told, RulesOf(c)...)
+	}
+	route := regexp.MustCompile(`(?m)^ {4}- matchers: .*\n\s+receiver: told-by-rotatord$`).FindString(page(t, "docs/alerts.md"))
+	file := filepath.Join(t.TempDir(), "alertmanager.yml")
+	body := "route:\n  receiver: people\n  routes:\n" + route + "\nreceivers:\n  - name: people\n  - name: told-by-rotatord\n"
+	if err := os.WriteFile(file, []byte(body), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for labels, want := range map[string]string{
+		"alertname=" + told[0]:                              "told-by-rotatord",
+		"alertname=" + told[len(told)-1]:                    "told-by-rotatord",
+		"alertname=" + told[0] + " subject=dead/maps":       "people",
+		"alertname=" + OwnRules()[0]:                        "people",
+		"alertname=" + OwnRules()[0] + " severity=critical": "people",
+	} {
+		args := append([]string{"config", "routes", "test", "--config.file=" + file}, strings.Fields(labels)...)
+		out, err := exec.CommandContext(t.Context(), tool, args...).Output()
+		if got := strings.TrimSpace(string(out)); err != nil || got != want {
+			t.Errorf("%s goes to %q (%v), want %q", labels, got, err, want)
+		}
 	}
 }
