@@ -11,7 +11,7 @@ const hiddenText = "[hidden]"
 
 // secretForms are values that are secrets wherever they stand: API keys, Vault
 // tokens, Slack tokens and webhooks, passwords in addresses.
-var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|hooks\.slack\.com/\S+|://[^\s/@]*:\S*@|[?&](?i:token|key|apikey|api_key|access_token|password)=\S+`)
+var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bwhsec_[A-Za-z0-9+/=]{8,}|hooks\.slack\.com/\S+|://[^\s/@]*:\S*@|[?&](?i:token|key|apikey|api_key|access_token|password)=\S+`)
 
 // secretKeys finds, in text that is no valid YAML, keys whose value may be secret.
 var secretKeys = regexp.MustCompile(`(?i)(pas\w*|\w*secret\w*|\w*token\w*|api_?key|webhook|url)["']?\s*:[ \t]*`)
