@@ -1,10 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +15,7 @@ import (
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/alert/slack/slacktest"
 	"rotatord/internal/config"
+	"rotatord/internal/rotate"
 	"rotatord/internal/testkit"
 )
 
@@ -102,4 +106,123 @@ func TestSlackAppOfTheConfig(t *testing.T) {
 		t.Errorf("newActor without actions = %v, %v", a, err)
 	}
 	var _ slack.Alerts = slackDesk{}
+}
+
+// memory is a Store.
+type memory struct {
+	mu sync.Mutex
+	kv map[string][]byte
+}
+
+func (m *memory) Values(context.Context) (map[string][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.kv), nil
+}
+
+func (m *memory) Put(_ context.Context, key string, value []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.kv[key] = value
+	return nil
+}
+
+func (m *memory) Delete(_ context.Context, key string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.kv, key)
+	return nil
+}
+
+// awaitCall of a method whose text has a word.
+func awaitCall(t *testing.T, s *slacktest.Server, method, word string) slacktest.Call {
+	t.Helper()
+	late := time.NewTimer(20 * time.Second)
+	defer late.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	var seen []string
+	for {
+		for _, c := range s.Calls() {
+			text := c.Text + slacktest.Read(c.Blocks)
+			if c.Method == method && strings.Contains(text, word) {
+				return c
+			}
+			seen = append(seen, c.Method+": "+c.Text)
+		}
+		select {
+		case <-tick.C:
+		case <-late.C:
+			t.Fatalf("no %s with %q came, but %q", method, word, seen)
+		}
+	}
+}
+
+// TestActFromSlack: the real engine tells a strict Slack, somebody presses its buttons, and
+// the message follows.
+func TestActFromSlack(t *testing.T) {
+	s := slacktest.New(t)
+	s.Mentions = []string{"<!here>"}
+	n, err := slack.New(slack.Options{BotToken: rotate.NewSecret(slacktest.BotToken), Channel: slacktest.Channel, Mention: "<!here>", Actions: true,
+		Timeout: 5 * time.Second, API: s.API(), Started: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := alert.New(alert.Options{Store: &memory{kv: map[string][]byte{}}, Notifiers: []alert.Notifier{n}, RepeatEvery: time.Hour, RepeatCritical: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	people := &talker{Alerter: engine, slack: n}
+	ordered := make(chan rotate.Command, 1)
+	actor, err := slack.NewActor(slack.ActorOptions{Notifier: n, AppToken: rotate.NewSecret(slacktest.AppToken), Users: []string{"U0ADA00001"}, Alerts: slackDesk{people},
+		Order: func(_ context.Context, _ rotate.Name, cmd rotate.Command) error { ordered <- cmd; return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	for _, run := range []func(context.Context) error{engine.Run, actor.Run} {
+		running.Go(func() {
+			if err := run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(func() { cancel(); running.Wait() })
+
+	began := time.Now().UTC().Add(-time.Hour).Truncate(time.Second)
+	dead := alert.View{Name: "store-locator", Record: rotate.Record{Name: "store-locator", AdoptedAt: began, DeadAt: began, Phase: rotate.PhaseIdle}}
+	engine.Check(time.Now(), alert.Scene{Credentials: []alert.View{dead}})
+	opened := awaitCall(t, s, "chat.postMessage", "the served key is dead")
+	buttons := map[string]slacktest.Element{}
+	for _, b := range opened.Blocks {
+		for _, e := range b.Elements {
+			buttons[e.ActionID] = e
+		}
+	}
+	socket := s.Socket(t)
+	press := func(id, action string) {
+		t.Helper()
+		s.Push(t, socket, id, slacktest.Press("U0ADA00001", "trigger "+id, action, buttons[action].Value, "", opened.TS))
+	}
+	press("e1", "rotatord_acknowledge")
+	if c := awaitCall(t, s, "chat.update", "Acknowledged by ada"); c.TS != opened.TS {
+		t.Errorf("another message was changed: %s", c.TS)
+	}
+	press("e2", "rotatord_rotate")
+	if cmd := <-ordered; cmd.Kind != rotate.CommandRotate || cmd.By != "slack:U0ADA00001 (ada)" {
+		t.Errorf("ordered %+v", cmd)
+	}
+	awaitCall(t, s, "chat.postMessage", "Rotation asked for by ada")
+
+	dead.Record.DeadAt = time.Time{}
+	engine.Check(time.Now(), alert.Scene{Credentials: []alert.View{dead}})
+	awaitCall(t, s, "chat.update", "resolved")
+	press("e3", "rotatord_rotate")
+	awaitCall(t, s, "chat.postEphemeral", "is resolved")
+	select {
+	case cmd := <-ordered:
+		t.Errorf("a resolved alert's button ordered %+v", cmd)
+	default:
+	}
 }
