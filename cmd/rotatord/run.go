@@ -185,17 +185,12 @@ func (p *process) run(ctx context.Context) error {
 	if p.slack != nil {
 		helper(p.slack.Run)
 	}
-	ended, err := p.app.begun(ctx)
-	if err != nil {
-		stop()
-		helpers.Wait()
-		return errors.Join(append(errs, err)...)
-	}
-	err = p.daemon.Run(work)
+	ended := p.app.begun(ctx)
+	err := p.daemon.Run(work)
 	stop()
 	helpers.Wait()
 	if err == nil {
-		err = ended(context.WithoutCancel(ctx))
+		ended(context.WithoutCancel(ctx))
 	}
 	return errors.Join(append(errs, err)...)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/url"
 	"slices"
@@ -120,16 +121,23 @@ func notifiers(a *app, o *alert.Options) error {
 
 func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
 
-// begun notes that a daemon has started, and returns what notes that it stops.
-func (a *app) begun(ctx context.Context) (func(context.Context) error, error) {
+// begun notes that a daemon has started, and returns what notes that it stops. What
+// cannot be noted, on a full disk say, is logged, and keeps nobody from rotating.
+func (a *app) begun(ctx context.Context) func(context.Context) {
+	note := func(err error) {
+		if err != nil {
+			a.log.LogAttrs(ctx, slog.LevelWarn, "start or stop was not noted for alerts", slog.Any("err", err))
+		}
+	}
 	crashes, end, err := alert.Begin(ctx, a.db.AlertState(), time.Now().UTC())
 	if err != nil {
-		return nil, err
+		note(err)
+		return func(context.Context) {}
 	}
 	a.adapters.troubles.mu.Lock()
 	a.adapters.troubles.crashes = crashes
 	a.adapters.troubles.mu.Unlock()
-	return end, nil
+	return func(ctx context.Context) { note(end(ctx)) }
 }
 
 // withoutURL is an HTTP client's error without the address, which may hold a token, and

@@ -257,8 +257,12 @@ func (a *Alerter) load(ctx context.Context) error {
 	if a.loaded {
 		return nil
 	}
-	if err := a.state.load(ctx, a.o.Store, time.Now().UTC()); err != nil {
+	if err := a.state.load(ctx, a.o.Store); err != nil {
 		return fmt.Errorf("load alert state: %w", err)
+	}
+	if a.state.started.IsZero() {
+		a.state.started = time.Now().UTC()
+		a.keep(put(ctx, a.o.Store, startedKey, a.state.started))
 	}
 	a.loaded = true
 	return nil

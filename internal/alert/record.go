@@ -139,7 +139,7 @@ type wayState struct {
 	failures int       // in a row
 }
 
-func (s *state) load(ctx context.Context, store Store, now time.Time) error {
+func (s *state) load(ctx context.Context, store Store) error {
 	*s = state{alerts: map[string]*Alert{}, told: map[string]map[string]*told{}, ways: map[string]wayState{}, days: map[string]*day{}, done: map[string]int64{}}
 	values, err := store.Values(ctx)
 	if err != nil {
@@ -149,10 +149,6 @@ func (s *state) load(ctx context.Context, store Store, now time.Time) error {
 		if err := s.loadOne(key, value); err != nil {
 			return fmt.Errorf("decode %s: %w", key, err)
 		}
-	}
-	if s.started.IsZero() {
-		s.started = now
-		return put(ctx, store, startedKey, now)
 	}
 	return nil
 }
