@@ -127,6 +127,14 @@ func (w *work) hook(ctx context.Context) {
 	w.done(EffectHook, Event{Slot: call.Slot, Fingerprint: call.Fingerprint, Detail: string(w.d.Hook)})
 }
 
+// started is when it began; now for none.
+func (r Rotation) started(now time.Time) time.Time {
+	if r.Started.IsZero() {
+		return now
+	}
+	return r.Started
+}
+
 func value(r *Rotation) Rotation {
 	if r == nil {
 		return Rotation{}

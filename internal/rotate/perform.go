@@ -88,7 +88,7 @@ func (w *work) fail(ef Effect, err error) {
 	wait := max(backoff(w.c.Name, max(r.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err))
 	again := false
 	if KindOf(err) == KindVeto {
-		wait, again = min(vetoPace*p.RetryBase, p.RetryMax), r.LastError == err.Error()
+		wait, again = min(max(vetoPace*p.RetryBase, now.Sub(value(r.Rotation).started(now))/16), p.RetryMax), r.LastError == err.Error()
 	}
 	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
 	r.RetryAt = now.Add(wait)
@@ -100,7 +100,8 @@ func (w *work) fail(ef Effect, err error) {
 	}
 }
 
-// vetoPace is how many first back-offs a hook that said no is left alone.
+// vetoPace is how many first back-offs a hook that said no is left alone at least, and
+// later a sixteenth of the time that the rotation has waited.
 const vetoPace = 10
 
 // everybodys trouble is a portal's that asked for a pause, or is left alone, or
