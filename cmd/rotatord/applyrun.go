@@ -179,7 +179,9 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 		return m.addItem(ctx)
 	case credspec.ActKeep, credspec.ActDone, credspec.ActWait, credspec.ActStuck:
 	case credspec.ActRemove:
-		err = m.client.DeleteItem(ctx, id, m.owner, true)
+		if err = m.client.DeleteItem(ctx, id, m.owner, true); rotate.CauseOf(err) == rotate.CauseNotFound {
+			err = nil // an earlier request of unknown outcome
+		}
 	case credspec.ActRegister:
 		_, err = m.client.RegisterApp(ctx, id, portal.Settings{Privileges: m.spec.Grants(), Referrers: m.spec.HTTPReferrers(), Personal: m.personal()})
 	case credspec.ActTidy:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	yaml "go.yaml.in/yaml/v4"
@@ -31,8 +32,7 @@ func Amend(name string, src []byte, add map[Name]Amendment) ([]byte, error) {
 	list := c.doc.credentialNodes()
 	lines := bytes.SplitAfter(src, []byte("\n"))
 	found := 0
-	for i := len(c.Credentials) - 1; i >= 0; i-- { // from the end, so that lines keep their numbers
-		cr := c.Credentials[i]
+	for i, cr := range slices.Backward(c.Credentials) { // from the end, so that lines keep their numbers
 		a, wanted := add[cr.Name]
 		if !wanted {
 			continue
