@@ -28,6 +28,7 @@ const scrapes = 41
 // each, scraped over HTTP as Prometheus does.
 func BenchmarkScrapeOfMany(b *testing.B) {
 	bin := program(b)
+	grown := map[int][2]float64{} // by credentials: ms and MB
 	for _, row := range []struct {
 		credentials int
 		took, size  float64 // limits, in ms and MB; 0: none
@@ -61,6 +62,7 @@ func BenchmarkScrapeOfMany(b *testing.B) {
 				<-timer.C
 				slices.Sort(took)
 				median, rss := took[scrapes/2], resident(b, daemon.pid, "VmRSS")
+				grown[row.credentials] = [2]float64{median, rss}
 				b.ReportMetric(median, "ms")
 				b.ReportMetric(rss, "MB")
 				name := fmt.Sprintf("scrape of %d credentials: ", row.credentials)
@@ -73,6 +75,21 @@ func BenchmarkScrapeOfMany(b *testing.B) {
 			}
 		})
 	}
+	reportGrowth(b, grown, 1_000, 10_000)
+	reportGrowth(b, grown, 10_000, 100_000)
+}
+
+// reportGrowth is what each credential more costs, where both sizes were measured.
+func reportGrowth(b *testing.B, grown map[int][2]float64, from, to int) {
+	b.Helper()
+	small, ok := grown[from]
+	big, both := grown[to]
+	if !ok || !both {
+		return
+	}
+	name, more := fmt.Sprintf("growth from %d to %d credentials: ", from, to), float64(to-from)
+	claim{name: name + "median scrape of 1,000 more", measured: (big[0] - small[0]) * 1000 / more, unit: "ms"}.report(b)
+	claim{name: name + "resident memory of one more", measured: (big[1] - small[1]) * 1000 / more, unit: "KB"}.report(b)
 }
 
 // cpuOf another process so far, in user and kernel mode; what else runs there counts too
