@@ -33,8 +33,11 @@ func (n *Notifier) render(o alert.Notice, mention string) shown {
 	live := !resolved(o)
 	add(state(o))
 	add(strings.TrimSpace(rich(m.Breaks, sectionMost-size(mention)-1) + "\n" + mention))
-	if m.Command != "" && live {
+	if m.Command != "" && live && o.Kind != alert.NoticeRoutine {
 		add("*To paste*\n" + code(m.Command))
+	}
+	if m.LastError != "" && live {
+		add("*Last error*\n" + code(m.LastError))
 	}
 	if fields := fieldsOf(m); len(fields) > 0 {
 		blocks = append(blocks, slackgo.NewSectionBlock(nil, fields, nil))
@@ -42,9 +45,6 @@ func (n *Notifier) render(o alert.Notice, mention string) shown {
 	add(bullets("", m.Others, sectionMost))
 	for _, s := range m.Sections[:min(len(m.Sections), sectionsMost)] {
 		add(bullets(s.Title, s.Lines, sectionMost))
-	}
-	if m.LastError != "" && live {
-		add("*Last error*\n" + code(m.LastError))
 	}
 	if n.actions && live && o.Kind == alert.NoticeAlert {
 		if b := buttons(o); b != nil {
@@ -83,7 +83,7 @@ func lockScreen(o alert.Notice) string {
 	if m.Breaks != "" {
 		text += " · " + m.Breaks
 	}
-	if m.Command != "" {
+	if m.Command != "" && o.Kind != alert.NoticeRoutine {
 		text += " · " + m.Command
 	}
 	return text
@@ -142,7 +142,7 @@ func fieldsOf(m alert.Message) []*slackgo.TextBlockObject {
 		if f.Value == m.RotationID || len(out) == most {
 			continue
 		}
-		label := "*" + clip(f.Label, nameMost, escape) + "*\n"
+		label := "*" + clip(f.Label, nameMost, escape) + ":* "
 		out = append(out, mrkdwn(label+rich(f.Value, fieldMost-size(label))))
 	}
 	return out

@@ -43,8 +43,7 @@ func readFields(fields []Text) string {
 	const column = 36
 	var rows []string
 	for i, f := range fields {
-		label, value, _ := strings.Cut(show(f.Text), "\n")
-		cell := label + ": " + value
+		cell := show(f.Text)
 		if i%2 == 1 {
 			last := rows[len(rows)-1]
 			rows[len(rows)-1] = last + strings.Repeat(" ", max(column-len([]rune(last)), 2)) + cell
