@@ -91,3 +91,46 @@ func TestAClaimLeftBehindDoesNotTakeAPersonsSlot(t *testing.T) {
 		w.wantRested()
 	})
 }
+
+// TestSinkRestoredAndTheNewerKeyExpired: as above, but it dies by its date, with its
+// flag true.
+func TestSinkRestoredAndTheNewerKeyExpired(t *testing.T) {
+	inWorld(t, func(w *world) {
+		before := w.sinks[0].Served().Version
+		w.excuseSink(0)
+		pause(w.untilDue())
+		w.wantRested()
+		w.excuseSink(1)
+		w.order(rotate.Command{Kind: rotate.CommandHold, Text: "audit"})
+		pause(time.Until(w.record().Live.LatestExpiry) - time.Hour)
+		w.sinks[0].Restore(before)
+		w.run(2*time.Hour, nil)
+		w.order(rotate.Command{Kind: rotate.CommandResume})
+		w.look()
+		w.wantServedWithin(time.Hour)
+		w.wantRested()
+	})
+}
+
+// TestSinkRestoredAndTheNewerKeyReplacedByAPerson: its slot is flagged active, with a
+// key of theirs; only its refusals tell.
+func TestSinkRestoredAndTheNewerKeyReplacedByAPerson(t *testing.T) {
+	inWorld(t, func(w *world) {
+		before := w.sinks[0].Served().Version
+		w.excuseSink(0)
+		pause(w.untilDue())
+		w.wantRested()
+		w.excuseSink(1)
+		theirs, err := w.emu.MintOutOfBand(string(w.cred.ID.Item), int(w.record().Live.Slot), time.Now().Add(80*day))
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.sinks[0].Restore(before)
+		w.look()
+		w.wantServedWithin(2 * time.Hour)
+		w.run(5*day, nil)
+		if valid, why := w.emu.KeyValid(theirs); !valid {
+			t.Errorf("the person's key is %s", why)
+		}
+	})
+}

@@ -21,6 +21,7 @@ func absorb(in In) (Record, []Event) {
 		a.proof()
 		a.dates()
 		a.old()
+		a.restored()
 		a.in.Record = a.r
 		a.drift()
 	}
@@ -183,6 +184,21 @@ func enoughRefusals(list []time.Time, p Policy) bool {
 	return n > 0 && n >= p.DeadProbes && list[n-1].Sub(list[0]) >= p.DeadAfter
 }
 
+// restored counts refusals of the live key where the first sink does not serve it, and
+// it is to be written back there.
+func (a *absorber) restored() {
+	v, rot := &a.in.View, a.r.Rotation
+	if rot == nil || !rot.Republish || rot.Committed || rot.New.Fingerprint != a.r.Live.Fingerprint || !a.r.DeadAt.IsZero() ||
+		v.Have&NeedOld == 0 || !v.OldHad || v.Old.Valid || v.OldControl != nil {
+		return
+	}
+	a.r.Refusals = addRefusal(a.r.Refusals, a.in.Now)
+	if enoughRefusals(a.r.Refusals, a.in.Policy) {
+		a.r.DeadAt = a.in.Now
+		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(false, false)})
+	}
+}
+
 // old counts refusals of the previous key while the portal calls its slot active.
 func (a *absorber) old() {
 	v := &a.in.View
@@ -201,7 +217,8 @@ func (a *absorber) old() {
 // works.
 func (a *absorber) goneEverywhere() {
 	v := &a.in.View
-	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] {
+	pastDate := !a.r.Live.LatestExpiry.IsZero() && a.in.Portal.After(a.r.Live.LatestExpiry)
+	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] && !pastDate {
 		return
 	}
 	vanished := a.r.Drift == DriftSinkEmpty && a.in.show(v.first()) == showsVanished
@@ -210,7 +227,7 @@ func (a *absorber) goneEverywhere() {
 		return
 	}
 	a.r.DeadAt = a.in.Now
-	a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(true, false)})
+	a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(!pastDate, pastDate)})
 }
 
 func deathSentence(flagFalse, pastDate bool) string {

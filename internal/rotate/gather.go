@@ -141,6 +141,9 @@ func (e *Engine) gatherOld(ctx context.Context, c *Credential, s *Session, in *I
 	}
 	proof, err := c.Portal.Prove(e.purpose(ctx, in, NeedOld), key, c.referrer(in))
 	v.Old, v.OldHad = proof, err == nil
+	if rot := in.Record.Rotation; err == nil && !proof.Valid && rot != nil && rot.Republish {
+		v.OldControl = c.Portal.Control(e.purpose(ctx, in, NeedOld))
+	}
 	return proof.Date, err
 }
 

@@ -30,6 +30,7 @@ type View struct {
 	// ProofControl is the control call's error where the key was refused.
 	ProofControl error
 	Old          Proof
+	OldControl   error      // the control call's, where a key that is to be written back was refused
 	OldHad       bool       // some sink or the session still had the previous key
 	Gates        []GateView // in the order of the config
 	Errs         map[Need]error
