@@ -235,6 +235,19 @@ func (s seenIn) dead() bool {
 	return !s.Record.DeadAt.IsZero() && !denied
 }
 
+// deadOfOurMint tells whether all that sinks serve of a slot is the live key, dead, and
+// the slot holds another key of ours that nobody has.
+func (s seenIn) deadOfOurMint(slot Slot) bool {
+	live := s.Record.Live.Fingerprint
+	for _, v := range s.View.Sinks {
+		fp := string(v.Entry.Key.Fingerprint())
+		if v.Err != nil || len(fp) > 3 && fp[:3] == fmt.Sprintf("AT%d", slot) && fp != string(live) {
+			return false
+		}
+	}
+	return s.dead() && s.Record.Live.Slot == slot && s.Record.Slots[slot].Use == UseOwn
+}
+
 // unknown tells whether a valid key that is nobody's we know sits in the slot.
 func (s seenIn) unknown(slot Slot) bool {
 	st := s.Record.Slots[slot]
@@ -275,7 +288,7 @@ func (s seenIn) wrongs(d Decision) []string {
 	switch d.Step {
 	case StepMint, StepDate:
 		outage = rot.OutageOK
-		gone := s.dateGone(d.Slot) || !s.View.App.Active[d.Slot] && !s.Record.DeadAt.IsZero()
+		gone := s.dateGone(d.Slot) || !s.View.App.Active[d.Slot] && !s.Record.DeadAt.IsZero() || s.deadOfOurMint(d.Slot)
 		bad(s.serves(d.Slot) && !outage && !gone, "a sink serves it")
 		bad(s.unknown(d.Slot) && !outage, "somebody unknown")
 		emptySlot := !s.View.App.Active[d.Slot]

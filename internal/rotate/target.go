@@ -23,7 +23,7 @@ const (
 func (in *In) classify(s Slot) slotClass {
 	st := &in.Record.Slots[s]
 	active := in.View.App.Active[s]
-	if st.Use == UseOwn && active && in.dead() && st.Key.Fingerprint != in.Record.Live.Fingerprint && !in.foreignDate(s) {
+	if st.Use == UseOwn && active && in.onlyTheDeadServed(s) && !in.foreignDate(s) {
 		return slotOwn // what is served there died of our own mint, and that key is lost
 	}
 	if in.served(s) && (active || in.Record.DeadAt.IsZero()) && !in.pastDate(s) {
@@ -53,6 +53,21 @@ func (in *In) classify(s Slot) slotClass {
 		return slotAllowed
 	}
 	return slotOccupied
+}
+
+// onlyTheDeadServed: what sinks serve of the slot is the live key, which is dead, and
+// which is not the key that our journal knows there.
+func (in *In) onlyTheDeadServed(s Slot) bool {
+	live := in.Record.Live
+	if !in.dead() || live.Slot != s || in.Record.Slots[s].Key.Fingerprint == live.Fingerprint {
+		return false
+	}
+	for _, v := range in.View.Sinks {
+		if fp := v.Entry.Key.Fingerprint(); v.Err != nil || fp.Slot() == s && fp != live.Fingerprint {
+			return false
+		}
+	}
+	return true
 }
 
 // served tells whether any sink's current key sits in the slot.
