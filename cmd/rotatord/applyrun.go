@@ -199,7 +199,9 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 	return "", err
 }
 
-func (m *maker) personal() bool { return m.spec.Use == credspec.UsePersonal || len(m.spec.Personal()) > 0 }
+func (m *maker) personal() bool {
+	return m.spec.Use == credspec.UsePersonal || len(m.spec.Personal()) > 0
+}
 
 func (m *maker) addItem(ctx context.Context) (string, error) {
 	folder, _, err := m.folder(ctx)

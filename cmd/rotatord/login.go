@@ -53,8 +53,11 @@ func (c *cli) loginCmd() *cobra.Command {
 // state directory.
 func writableByDaemon(cfg *config.Config) error {
 	info, err := os.Stat(string(cfg.State.Dir))
-	if err != nil {
-		return nil // there is none yet: whoever makes it is the daemon's user
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil // whoever makes it is the daemon's user
+	case err != nil:
+		return fmt.Errorf("look at the state directory: %w", err)
 	}
 	if uid, _ := ownerOf(info); uid >= 0 && uid != os.Geteuid() {
 		owner := strconv.Itoa(uid)

@@ -149,6 +149,16 @@ func statusDetail(s daemon.Status, now time.Time) string {
 	line("waits for", string(s.Blocked))
 	line("detail", s.Detail)
 	at("next look", s.NextAt)
+	statusTroubles(s, now, line, at)
+	at("surveyed", s.SurveyedAt)
+	at("probed", s.ProbedAt)
+	line("attention", s.Attention)
+	line("do", s.Cure)
+	return b.String()
+}
+
+// statusTroubles is what was asked for, what stands against it, and what went wrong.
+func statusTroubles(s daemon.Status, now time.Time, line func(label, value string), at func(label string, t time.Time)) {
 	if s.Request != nil {
 		line("request", fmt.Sprintf("%s by %s, %s", s.Request.Kind, s.Request.By, stamp(s.Request.At, now)))
 	}
@@ -181,11 +191,6 @@ func statusDetail(s daemon.Status, now time.Time) string {
 		}
 		line("orphan", fmt.Sprintf("slot %s %s since %s: %s", o.Slot, orDash(string(o.Fingerprint)), stamp(o.Since, now), fate))
 	}
-	at("surveyed", s.SurveyedAt)
-	at("probed", s.ProbedAt)
-	line("attention", s.Attention)
-	line("do", s.Cure)
-	return b.String()
 }
 
 func keyText(k rotate.KeyFacts, now time.Time) string {
