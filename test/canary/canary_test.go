@@ -64,6 +64,10 @@ func (w *world) evil(names []rotate.Name) {
 	stage(3, 4*time.Second)
 	stage(1, 2*time.Second) // nothing works any more
 	stage(2, 3*time.Second)
+	w.pager.spoil(1)
+	for range 3 { // alerts are few: these are sure
+		w.cli("notify", "--test", "--condition", "dead")
+	}
 	for _, f := range []*front{w.portal, w.store, w.pager} {
 		f.spoil(0)
 	}
@@ -100,7 +104,7 @@ func (w *world) commandsAsJSON() {
 	for _, args := range [][]string{
 		{"status"}, {"status", "app-vault"}, {"plan"}, {"history", "app-vault", "--limit", "0"}, {"history", "--verify"}, {"history", "--export"},
 		{"check-config"}, {"check-config", "--online"}, {"config", "schema"}, {"discover"}, {"healthcheck"}, {"reload"}, {"vault-policy"}, {"version"},
-		{"acks", "app-vault"}, {"orphans"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
+		{"acks", "app-vault"}, {"notify", "--test", "--condition", "dead"}, {"orphans"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
 		{"discover", "--write", filepath.Join(w.dir, "out", "discovered.yaml")}, {"login", "online"}, {"once"},
 		{"backup", filepath.Join(w.dir, "out", "backup.db")}, {"support-bundle", filepath.Join(w.dir, "out", "bundle.tar.gz")},
 	} {
