@@ -104,7 +104,9 @@ func (w *world) commandsAsJSON() {
 	for _, args := range [][]string{
 		{"status"}, {"status", "app-vault"}, {"plan"}, {"history", "app-vault", "--limit", "0"}, {"history", "--verify"}, {"history", "--export"},
 		{"check-config"}, {"check-config", "--online"}, {"config", "schema"}, {"discover"}, {"healthcheck"}, {"reload"}, {"vault-policy"}, {"version"},
-		{"acks", "app-vault"}, {"notify", "--test", "--condition", "dead"}, {"orphans"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
+		{"acks", "app-vault"}, {"notify", "--test", "--condition", "dead"}, {"orphans"}, {"simulate", "--days", "1"}, {"privileges"},
+		{"alerts"}, {"alerts", "ack", "dead/app-vault"}, {"alerts", "snooze", "dead/app-vault", "--for", "1h"}, {"alerts", "unsnooze", "dead/app-vault"},
+		{"import", "app-vault"}, {"apply", "--dry-run"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
 		{"discover", "--write", filepath.Join(w.dir, "out", "discovered.yaml")}, {"login", "online"}, {"once"},
 		{"backup", filepath.Join(w.dir, "out", "backup.db")}, {"support-bundle", filepath.Join(w.dir, "out", "bundle.tar.gz")},
 	} {
