@@ -115,7 +115,7 @@ func (a Amendment) text(indent string) []byte {
 // CreateOf is a specification as the config has it. Sharing has no key.
 func CreateOf(s *credspec.Spec) *Create {
 	n := &Create{Use: string(s.Use), Title: s.Title, Folder: s.Folder, Tags: s.Tags, Snippet: s.Snippet, Description: s.Description,
-		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Settings: string(s.Drift), Items: make([]ItemID, len(s.Items))}
+		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Items: make([]ItemID, len(s.Items))}
 	for i, id := range s.Items {
 		n.Items[i] = ItemID(id)
 	}
@@ -171,8 +171,5 @@ func (n *Create) write(b *bytes.Buffer, indent string) {
 	fmt.Fprintf(b, "%sprotect: %t\n", indent, n.Protect)
 	if n.Acknowledge != "" {
 		fmt.Fprintf(b, "%sacknowledge: %s\n", indent, n.Acknowledge)
-	}
-	if n.Settings != "" && n.Settings != string(credspec.DriftReport) {
-		fmt.Fprintf(b, "%ssettings: %s\n", indent, n.Settings)
 	}
 }

@@ -23,7 +23,6 @@ type Create struct {
 	Referrers   Referrers `yaml:"referrers,omitempty" doc:"Sites whose pages may use the key, as in https://*.example.com; the word any says that all may. To change them kills both keys."`
 	Protect     bool      `yaml:"protect" jsonschema:"default=true" doc:"The item is protected against deletion."`
 	Acknowledge string    `yaml:"acknowledge,omitempty" jsonschema:"enum=personal" doc:"personal: it is known that the key acts as its owner. Needed by use: personal and by privileges of personal scope."`
-	Settings    string    `yaml:"settings,omitempty" jsonschema:"enum=report,enum=correct,enum=adopt,default=report" doc:"What is done where the portal differs: say it; put it right, by a replacement where that would kill keys; or take the portal's."`
 }
 
 // Referrers is a list of sites, or the word any.
@@ -59,7 +58,7 @@ func (c *Config) Spec(cr *Credential) *credspec.Spec {
 	}
 	s := &credspec.Spec{Use: credspec.Use(n.Use), Title: n.Title, Folder: n.Folder, Tags: n.Tags, Snippet: n.Snippet, Description: n.Description,
 		Privileges: n.Privileges, Referrers: n.Referrers, Protect: n.Protect, AcknowledgePersonal: n.Acknowledge == "personal",
-		Drift: credspec.Drift(n.Settings), Expiry: c.RotatePolicy(cr)}
+		Drift: credspec.DriftReport, Expiry: c.RotatePolicy(cr)}
 	if n.Items != nil {
 		s.Items = make([]string, len(n.Items))
 		for i, id := range n.Items {
