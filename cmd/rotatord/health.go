@@ -173,21 +173,22 @@ func (a *adapters) sinkNames() map[string]bool {
 }
 
 // scene for alerts: everything as it is now. Without a running daemon nothing is known of usage.
-func (a *adapters) scene(now time.Time, views []daemon.View, uses []used.Finding) alert.Scene {
-	s := alert.Scene{Credentials: make([]alert.View, len(views)), Health: a.health(now)}
+func (a *adapters) scene(now time.Time, each func(func(*daemon.View)), uses []used.Finding) alert.Scene {
+	s := alert.Scene{Health: a.health(now)}
 	inVault := a.sinkNames()
-	for i, v := range views {
+	each(func(v *daemon.View) {
 		due, _ := rotate.DueAt(v.Record, v.Policy)
-		s.Credentials[i] = alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
+		one := alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
 			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
 			ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore, Links: a.linksOf(v)}
 		for _, k := range v.Managed.Sinks {
-			s.Credentials[i].Sinks = append(s.Credentials[i].Sinks, k.Name())
-			if inVault[k.Name()] && !slices.Contains(s.Credentials[i].Sinks, alert.VaultSubject) {
-				s.Credentials[i].Sinks = append(s.Credentials[i].Sinks, alert.VaultSubject)
+			one.Sinks = append(one.Sinks, k.Name())
+			if inVault[k.Name()] && !slices.Contains(one.Sinks, alert.VaultSubject) {
+				one.Sinks = append(one.Sinks, alert.VaultSubject)
 			}
 		}
-	}
+		s.Credentials = append(s.Credentials, one)
+	})
 	for _, f := range uses {
 		if f.HasDay || len(f.Spent) > 0 || f.CutOff != nil || f.Missing != used.MissingUnread {
 			s.Uses = append(s.Uses, useOf(f))
@@ -197,7 +198,7 @@ func (a *adapters) scene(now time.Time, views []daemon.View, uses []used.Finding
 }
 
 // linksOf a credential: its page at the portal, and on the status page.
-func (a *adapters) linksOf(v daemon.View) []alert.Link {
+func (a *adapters) linksOf(v *daemon.View) []alert.Link {
 	var out []alert.Link
 	if p := a.cfg.Portals[string(v.ID.Portal)]; p != nil && v.ID.Item != "" {
 		out = append(out, alert.Link{Text: "Item at the portal", URL: itemPage(string(p.URL), v.ID.Item)})
@@ -240,5 +241,5 @@ func (p *process) scene(now time.Time) alert.Scene {
 	if desk := p.usage.Load(); desk != nil {
 		uses = desk.runner.Findings()
 	}
-	return a.scene(now, p.daemon.Views(), uses)
+	return a.scene(now, p.daemon.Each, uses)
 }
