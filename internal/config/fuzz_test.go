@@ -103,21 +103,22 @@ func FuzzLiteralSecret(f *testing.F) {
 		if err == nil {
 			t.Fatalf("taken: %+v", c)
 		}
-		shown := err.Error()
+		var shown strings.Builder
+		shown.WriteString(err.Error())
 		ps, ok := errors.AsType[Problems](err)
 		if !ok {
 			t.Fatalf("error %T %v", err, err)
 		}
 		for _, p := range ps {
-			shown += p.Text()
+			shown.WriteString(p.Text())
 		}
 		raw, err := json.Marshal(ps)
 		if err != nil {
 			t.Fatal(err)
 		}
 		inner := strings.Trim(string(quoted), `"`)
-		if shown += string(raw); strings.Contains(shown, value) || strings.Contains(shown, inner) {
-			t.Errorf("%q is shown:\n%s", value, shown)
+		if shown.WriteString(string(raw)); strings.Contains(shown.String(), value) || strings.Contains(shown.String(), inner) {
+			t.Errorf("%q is shown:\n%s", value, shown.String())
 		}
 	})
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 	"unsafe"
@@ -39,18 +40,18 @@ func TestKeepLosesNothing(t *testing.T) {
 		fields++
 		for _, r := range []rotate.Record{{}, atRest()} {
 			v := reflect.ValueOf(&r).Elem()
-			where := ""
+			var where strings.Builder
 			for _, i := range path {
 				if v.Kind() == reflect.Array {
 					v = v.Index(i)
 					continue
 				}
-				where += "." + v.Type().Field(i).Name
+				where.WriteString("." + v.Type().Field(i).Name)
 				v = v.Field(i)
 			}
 			change(t, v)
 			if diff := cmp.Diff(r, keep(&r).record()); diff != "" {
-				t.Errorf("%s %v: %s", where, path, diff)
+				t.Errorf("%s %v: %s", where.String(), path, diff)
 			}
 		}
 	})

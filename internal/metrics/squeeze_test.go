@@ -45,11 +45,11 @@ func TestSqueezer(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 4).Draw(t, "scrapes") {
 			var got bytes.Buffer
-			want := ""
+			var want strings.Builder
 			s.reset(&got, layoutText)
 			for n := range rapid.IntRange(0, 6).Draw(t, "parts") {
 				text := texts.Draw(t, "text")
-				want += text
+				want.WriteString(text)
 				if rapid.Bool().Draw(t, "block") {
 					err = s.block("f", n%3, []byte(text))
 				} else {
@@ -62,7 +62,7 @@ func TestSqueezer(t *testing.T) {
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if unpacked(t, got.Bytes()) != want {
+			if unpacked(t, got.Bytes()) != want.String() {
 				t.Fatal("it is not what was written")
 			}
 		}

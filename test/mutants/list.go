@@ -51,7 +51,7 @@ func rules10to15() []mutant {
 		{"rule 11", "the item's date alone says when a key is due", dir + "plan.go",
 			"if k.Expires.IsZero() || at.Before(k.Expires) {", "if k.Expires.IsZero() {"},
 		{"rule 12", "a rotation that changes nothing is repeated", dir + "publish.go",
-			"if due, why := after.due(); due == rot.Reason {", "if due, why := after.due(); due == \"never\" {"},
+			"due == rot.Reason && !w.asAsked(rot) {", "due == \"never\" {"},
 		{"rule 12", "no gain asked for", dir + "due.go",
 			"asked.Sub(r.Live.Expires) <= p.MinGain", "asked.Sub(r.Live.Expires) <= -p.Lifetime"},
 		{"rule 13", "a hold does not stop retiring", dir + "plan_overlap.go",

@@ -145,11 +145,12 @@ func TestShippedRoutes(t *testing.T) {
 		t.Fatal("the example has no receivers")
 	}
 	head = strings.ReplaceAll(head, "group_wait: 30s", "group_wait: 0s")
-	config := head + "\nreceivers:\n"
+	var config strings.Builder
+	config.WriteString(head + "\nreceivers:\n")
 	for _, m := range slices.Compact(slices.Sorted(slices.Values(regexp.MustCompile(`receiver: (\S+)`).FindAllString(head, -1)))) {
-		config += "  - name: " + strings.TrimPrefix(m, "receiver: ") + "\n    webhook_configs: [{url: \"%HOOK%\"}]\n"
+		config.WriteString("  - name: " + strings.TrimPrefix(m, "receiver: ") + "\n    webhook_configs: [{url: \"%HOOK%\"}]\n")
 	}
-	r := startReal(t, config)
+	r := startReal(t, config.String())
 	a, _ := r.notifier(func(*Options) {})
 	tell := func(c alert.Condition, s alert.Severity, change func(*alert.Message)) {
 		t.Helper()

@@ -62,15 +62,15 @@ func adminSwitchTests() map[string]func(*world) {
 func (w *world) wantServices(want string, privileges ...string) {
 	w.t.Helper()
 	poor := w.e.AddCredential(CredentialSeed{Title: "poor", Privileges: []string{privilegeCreate}, Expires: soon(w.e), Minted: true})
-	got := ""
+	var got strings.Builder
 	for _, privilege := range privileges {
 		for _, s := range locationServices() {
 			if s.privilege == privilege {
-				got += " " + askService(w.t, w.e, servicePath(s), poor.Keys[0])
+				got.WriteString(" " + askService(w.t, w.e, servicePath(s), poor.Keys[0]))
 			}
 		}
 	}
-	w.want("answers", got, " "+want)
+	w.want("answers", got.String(), " "+want)
 }
 
 func (w *world) wantRegisteredTwice(want string, keyLives bool) {
