@@ -92,7 +92,10 @@ func (w *work) emptied(slot Slot) {
 		r.DeadAt = w.in.Now
 		dead := Event{Kind: EventKeyDead, Slot: slot, Fingerprint: r.Live.Fingerprint, Detail: "invalidated by hand"}
 		if q := r.Request; q != nil {
-			dead.Actor = q.By
+			dead.Actor, dead.Detail = q.By, "invalidated, as "+q.By+" asked"
+			if q.Text != "" {
+				dead.Detail += ": " + q.Text
+			}
 		}
 		w.event(dead)
 	}
