@@ -50,6 +50,13 @@ func (m *mortal) around(effect func() error) error {
 	return err
 }
 
+// end of the process: how far it came, whether it died, and what is on disk.
+func (m *mortal) end() (points int, dead bool, stored SecretIDs) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.points, m.dead, m.stored
+}
+
 func (m *mortal) Load(context.Context) (SecretIDs, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -250,24 +257,24 @@ func TestSecretIDThatCannotBeRenewed(t *testing.T) {
 // secret id too many at most.
 func TestNoDeathInASecretIDRenewalLocksOut(t *testing.T) {
 	srv := authServer(t)
-	run := func(role string, dieAt int, after bool) (points int) {
+	run := func(role string, dieAt int, after bool) int {
 		auth := ownRole(t, srv, role, nil)
 		store := seeded(t, srv, role)
 		store.dieAt, store.after = dieAt, after
 		notes := &notices{}
 		_, err := live(t, auth, store, store.proxy(t, srv.Addr), notes)
-		points = store.points
-		if store.dead != (dieAt >= 0) {
-			t.Errorf("%s: dead %v, %v", role, store.dead, err)
+		points, dead, stored := store.end()
+		if dead != (dieAt >= 0) {
+			t.Errorf("%s: dead %v, %v", role, dead, err)
 		}
 		// Two processes more, on what is on disk: the first may still have to tidy up.
-		again := &mortal{dieAt: -1, stored: store.stored}
+		again := &mortal{dieAt: -1, stored: stored}
 		for range 2 {
 			if _, err := live(t, auth, again, srv.Addr, notes); err != nil {
 				t.Errorf("%s: locked out: %v", role, err)
 			}
 		}
-		if s := again.stored; !s.Next.ID.IsZero() || len(s.Old) > 0 {
+		if _, _, s := again.end(); !s.Next.ID.IsZero() || len(s.Old) > 0 {
 			t.Errorf("%s: left over: %+v", role, s)
 		}
 		if got := accessors(t, srv, role); len(got) > 2 {
