@@ -33,8 +33,8 @@ func (d *deeds) Observe(e rotate.Event) {
 	}
 }
 
-// TestSimulationForetellsFiveMonths: what the simulation says of a fleet is what the daemon does with it.
-func TestSimulationForetellsFiveMonths(t *testing.T) {
+// TestSimulationForetellsAHundredDays: what the simulation says of a fleet is what the daemon does with it.
+func TestSimulationForetellsAHundredDays(t *testing.T) {
 	tuesdays, err := cron.ParseStandard("0 8 * * 2,4")
 	if err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func foretold(t *testing.T, policy fleet.Policy, cal rotate.Calendar, stages []s
 			all = append(all, simulate.Credential{Name: v.Name, ID: v.ID, Stage: stages[slices.IndexFunc(w.fleet.Credentials, func(m Managed) bool { return m.Name == v.Name })],
 				Mode: v.Mode, Policy: v.Policy, Record: v.Record})
 		}
-		said := simulate.Run(all, simulate.Options{From: time.Now(), Days: 150, Workers: map[rotate.PortalID]int{"p": DefaultWorkers}, CutOver: time.Second, Fleet: policy})
+		said := simulate.Run(all, simulate.Options{From: time.Now(), Days: 100, Workers: map[rotate.PortalID]int{"p": DefaultWorkers}, CutOver: time.Second, Fleet: policy})
 		done.mu.Lock()
 		done.list = nil
 		done.mu.Unlock()
-		time.Sleep(150 * 24 * time.Hour)
+		time.Sleep(100 * 24 * time.Hour)
 		w.end(t, stop)
 		if len(said.Events) < 2*len(stages) || len(said.Dying) > 0 {
 			t.Fatalf("foretold %d events, %d deaths", len(said.Events), len(said.Dying))
