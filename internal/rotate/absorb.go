@@ -107,15 +107,14 @@ func (a *absorber) proof() {
 		return
 	}
 	flagFalse := v.Have&NeedApp != 0 && v.err(NeedApp) == nil && !v.App.Active[a.r.Live.Slot]
-	pastDate := !a.r.Live.LatestExpiry.IsZero() && a.in.Portal.After(a.r.Live.LatestExpiry)
+	pastDate := a.livePastDate()
 	a.r.Refusals = addRefusal(a.r.Refusals, now)
 	if flagFalse || pastDate || enoughRefusals(a.r.Refusals, a.in.Policy) {
-		a.r.DeadAt = now
-		dead := Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Generation: a.r.Live.Generation, Detail: deathSentence(flagFalse, pastDate)}
+		dead := Event{Generation: a.r.Live.Generation, Detail: deathSentence(flagFalse, pastDate)}
 		if a.r.Live.Generation < a.r.TopGeneration {
 			dead.Actor = "rotatord" // a restored sink serves a key that we replaced ourselves
 		}
-		a.event(EventKeyDead, dead)
+		a.died(dead)
 		if a.r.Phase == PhaseOverlap && a.r.Rotation != nil && !a.r.Rotation.Republish {
 			a.r.ProofFailedAt = now // its proof did not hold
 		}
@@ -194,8 +193,7 @@ func (a *absorber) restored() {
 	}
 	a.r.Refusals = addRefusal(a.r.Refusals, a.in.Now)
 	if enoughRefusals(a.r.Refusals, a.in.Policy) {
-		a.r.DeadAt = a.in.Now
-		a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(false, false)})
+		a.died(Event{Detail: deathSentence(false, false)})
 	}
 }
 
@@ -217,7 +215,7 @@ func (a *absorber) old() {
 // works.
 func (a *absorber) goneEverywhere() {
 	v := &a.in.View
-	pastDate := !a.r.Live.LatestExpiry.IsZero() && a.in.Portal.After(a.r.Live.LatestExpiry)
+	pastDate := a.livePastDate()
 	if a.r.Live.Fingerprint == "" || !a.r.DeadAt.IsZero() || v.Have&NeedApp == 0 || v.err(NeedApp) != nil || v.App.Active[a.r.Live.Slot] && !pastDate {
 		return
 	}
@@ -226,8 +224,20 @@ func (a *absorber) goneEverywhere() {
 	if !vanished && !behind {
 		return
 	}
+	a.died(Event{Detail: deathSentence(!pastDate, pastDate)})
+}
+
+// livePastDate tells whether every known expiry of the live key is past.
+func (a *absorber) livePastDate() bool {
+	at := a.r.Live.LatestExpiry
+	return !at.IsZero() && a.in.Portal.After(at)
+}
+
+// died notes that the live key is dead; e says how that is known.
+func (a *absorber) died(e Event) {
 	a.r.DeadAt = a.in.Now
-	a.event(EventKeyDead, Event{Slot: a.r.Live.Slot, Fingerprint: a.r.Live.Fingerprint, Detail: deathSentence(!pastDate, pastDate)})
+	e.Slot, e.Fingerprint = a.r.Live.Slot, a.r.Live.Fingerprint
+	a.event(EventKeyDead, e)
 }
 
 func deathSentence(flagFalse, pastDate bool) string {
