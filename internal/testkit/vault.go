@@ -192,12 +192,16 @@ storage "raft" {
 
 // await polls sys/health until want holds for its status or the process ends.
 func (v *VaultServer) await(want func(status int) bool) error {
+	return v.awaitAt("", "sys/health", want)
+}
+
+func (v *VaultServer) awaitAt(token, path string, want func(status int) bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTimeout)
 	defer cancel()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		a, err := v.Try(ctx, "", http.MethodGet, "sys/health", nil)
+		a, err := v.Try(ctx, token, http.MethodGet, path, nil)
 		if err == nil && want(a.Status) {
 			return nil
 		}
