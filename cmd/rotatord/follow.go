@@ -21,7 +21,7 @@ func followed(k rotate.CommandKind) bool {
 	switch k {
 	case rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt:
 		return true
-	case rotate.CommandHold, rotate.CommandResume, rotate.CommandConfirm, rotate.CommandCancel, rotate.CommandAck:
+	case rotate.CommandHold, rotate.CommandResume, rotate.CommandConfirm, rotate.CommandCancel, rotate.CommandAck, rotate.CommandAlert:
 	}
 	return false
 }

@@ -22,6 +22,7 @@ const (
 	CommandConfirm     CommandKind = "confirm" // after a rebuild: what the sink says is right
 	CommandCancel      CommandKind = "cancel"  // drops a request that was not begun
 	CommandAck         CommandKind = "ack"     // a consumer runs a key: for the history, and so that the gates are asked
+	CommandAlert       CommandKind = "alert"   // somebody took over an alert on it: for the history alone
 )
 
 // Command is one order. Apply checks it against the record; what it asks for is
@@ -87,6 +88,9 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		if r.Blocked != ReasonGate {
 			return r, ev, nil // nobody waits for it now
 		}
+	case CommandAlert:
+		ev.Kind, ev.Detail = EventAlert, cmd.Text
+		return r, ev, nil
 	case CommandCancel:
 		if r.Request == nil {
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "nothing was asked for"}
@@ -146,7 +150,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 		if len(cmd.Fingerprints) == 0 {
 			return refuse("no key is in use here", "")
 		}
-	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck:
+	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck, CommandAlert:
 	}
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now

@@ -49,13 +49,14 @@ const (
 	EventQuarantined  EventKind = "quarantined"
 	EventDatesDiffer  EventKind = "dates_differ"
 	EventAcknowledged EventKind = "acknowledged" // a consumer said which key it runs
+	EventAlert        EventKind = "alert"        // somebody acknowledged or snoozed an alert on it, or took that back
 	EventBlocked      EventKind = "blocked"      // a due rotation cannot start: Reason
 )
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventBlocked}
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked}
 }
 
 // Result of an effect: "ok" or the Kind of its error.
