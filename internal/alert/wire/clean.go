@@ -11,7 +11,7 @@ import (
 // secretForms are values that are secrets wherever they stand: API keys, Vault and Slack
 // tokens, webhook addresses, passwords and tokens in addresses, bearer headers. No text
 // of an alert should ever hold one; what an error quoted by mistake ends here.
-var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bx(?:ox[a-z]|app)-[A-Za-z0-9-]{8,}|hooks\.slack\.com/\S+|` +
+var secretForms = regexp.MustCompile(`AAP[TK][A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bx(?:ox[a-z]|app)-[A-Za-z0-9-]{8,}|hooks\.slack\.com/\S+|` +
 	`\bwhsec_[A-Za-z0-9+/=]{8,}|://[^\s/@]*:[^\s/@]*@|[?&](?i:token|key|apikey|api_key|access_token|password|secret)=[^\s&"<>]+|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}`)
 
 // hidden stands where something was taken out.
