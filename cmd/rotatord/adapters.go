@@ -172,7 +172,7 @@ func (a *adapters) background(ctx context.Context) error {
 	}
 	var err error
 	if a.vault != nil {
-		err = a.keepVault(ctx)
+		err = a.vault.Run(ctx)
 	}
 	g.Wait()
 	return err
@@ -200,25 +200,6 @@ func (a *adapters) runOwed(ctx context.Context) {
 	for _, f := range a.files {
 		if err := f.RunOwed(ctx); err != nil && ctx.Err() == nil {
 			a.log.LogAttrs(ctx, slog.LevelWarn, "after-write command not looked at", slog.String("sink", f.Name()), slog.Any("err", err))
-		}
-	}
-}
-
-// tokenLook is how often the end of the Vault token is noted.
-const tokenLook = 30 * time.Second
-
-// keepVault renews the sign-in to Vault, and notes when it ends, until ctx ends.
-func (a *adapters) keepVault(ctx context.Context) error {
-	renewed := make(chan error, 1)
-	go func() { renewed <- a.vault.Run(ctx) }()
-	tick := time.NewTicker(tokenLook)
-	defer tick.Stop()
-	for {
-		select {
-		case err := <-renewed:
-			return err
-		case <-tick.C:
-			a.metrics.VaultToken(a.vault.TokenExpiry())
 		}
 	}
 }

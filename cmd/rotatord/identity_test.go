@@ -226,6 +226,16 @@ func TestEverythingItLivesOnIsRenewed(t *testing.T) {
 		seen[secretIDs().Current.ID] = true
 		return len(seen) >= 3 && status(ctx).Live.Generation >= 2
 	})
+	var shown strings.Builder
+	if err := p.client.Metrics(t.Context(), &shown); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"rotatord_vault_token_expiration_timestamp_seconds 1", "rotatord_vault_secret_id_expiration_timestamp_seconds 1",
+		"rotatord_vault_secret_id_renewal_due_timestamp_seconds 1"} {
+		if !strings.Contains(shown.String(), "\n"+want) {
+			t.Errorf("no %s in the metrics", want)
+		}
+	}
 	p.terminate(t)
 	if s, _ := vault.Do(http.MethodPut, "auth/approle/login", map[string]any{"role_id": roleID, "secret_id": first.ID}); s == http.StatusOK {
 		t.Error("the first secret id still signs in")

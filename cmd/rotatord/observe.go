@@ -49,6 +49,15 @@ func (p *process) portalViews() []metrics.PortalView {
 	return out
 }
 
+// vaultView for a scrape, of the config in force.
+func (p *process) vaultView() metrics.VaultView {
+	a := p.adapters.Load()
+	if a == nil || a.vault == nil {
+		return metrics.VaultView{}
+	}
+	return metrics.VaultView{Token: a.vault.TokenExpiry(), SecretID: a.vault.SecretIDExpiry(), SecretIDDue: a.vault.SecretIDDue()}
+}
+
 // watch has metrics show the portals and sinks of a config that is in force now.
 func (p *process) watch(a *adapters) {
 	p.adapters.Store(a)
@@ -124,6 +133,40 @@ func (a *adapters) lookAtKey(ctx context.Context, name string, client *portal.Cl
 		}
 	}
 	a.log.LogAttrs(ctx, slog.LevelInfo, "end of our own key not known", slog.String("portal", name), slog.Any("err", err))
+}
+
+// countedJournal tells metrics of every operation.
+type countedJournal struct {
+	rotate.Journal
+	metrics *metrics.Metrics
+}
+
+// Load implements rotate.Journal.
+func (j countedJournal) Load(ctx context.Context, name rotate.Name) (rotate.Record, error) {
+	r, err := j.Journal.Load(ctx, name)
+	j.metrics.JournalUsed(metrics.JournalRead, err)
+	return r, err
+}
+
+// Save implements rotate.Journal.
+func (j countedJournal) Save(ctx context.Context, r rotate.Record, events ...rotate.Event) (rotate.Record, error) {
+	saved, err := j.Journal.Save(ctx, r, events...)
+	j.metrics.JournalUsed(metrics.JournalWrite, err)
+	return saved, err
+}
+
+// List implements rotate.Journal.
+func (j countedJournal) List(ctx context.Context) ([]rotate.Record, error) {
+	list, err := j.Journal.List(ctx)
+	j.metrics.JournalUsed(metrics.JournalRead, err)
+	return list, err
+}
+
+// Deaths implements rotate.Journal.
+func (j countedJournal) Deaths(ctx context.Context, portal rotate.PortalID, since time.Time) (int, error) {
+	n, err := j.Journal.Deaths(ctx, portal, since)
+	j.metrics.JournalUsed(metrics.JournalRead, err)
+	return n, err
 }
 
 // countedSink tells metrics of every operation. The read after a write that succeeded

@@ -117,12 +117,9 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	}
 	fleet := *a.adapters.fleet
 	mon := &monitor{process: p, tick: fleet.Tick}
-	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.db, Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
+	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.journal(), Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
 		Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
 	if err != nil {
-		return nil, err
-	}
-	if p.slack, err = p.newActor(ctx); err != nil {
 		return nil, err
 	}
 	a.process = p
@@ -131,6 +128,12 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	a.metrics.ConfigLoaded(true, a.started)
 	v := a.verbs()
 	v.Daemon, v.Exposition = p.daemon, a.metrics.WriteText
+	if p.people != nil {
+		p.people.command = v.Command
+	}
+	if p.slack, err = p.newActor(ctx); err != nil {
+		return nil, err
+	}
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
 		Users: a.cfg.Admin.Users, More: append(p.usageVerbs(), p.alertVerbs()...), Log: a.log})
 	if err != nil {

@@ -101,6 +101,12 @@ func (a *app) build(extra []rotate.Observer) error {
 				return nil
 			}
 			return a.process.portalViews()
+		},
+		Vault: func() metrics.VaultView {
+			if a.process == nil {
+				return metrics.VaultView{}
+			}
+			return a.process.vaultView()
 		}})
 	var err error
 	if a.adapters, err = newAdapters(a.cfg, a.log, a.metrics); err != nil {
@@ -140,7 +146,7 @@ func (a *app) journal() rotate.Journal {
 	if a.db == nil {
 		return noJournal{}
 	}
-	return a.db
+	return countedJournal{a.db, a.metrics}
 }
 
 // Close releases everything that is open.

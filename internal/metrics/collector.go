@@ -28,7 +28,6 @@ type processTimes struct {
 	configKnown   bool
 	configOK      bool
 	configSuccess time.Time
-	vaultToken    time.Time
 	pass          time.Time
 	passDue       time.Time
 	healthyPass   time.Time
@@ -46,20 +45,18 @@ type portalTimes struct {
 type timesCollector struct {
 	m *Metrics
 
-	configOK, configSuccess, vaultToken, pass, passDue, healthyPass *prometheus.Desc
-	surveyed, surveyDue, listed, sink                               *prometheus.Desc
+	configOK, configSuccess, pass, passDue, healthyPass *prometheus.Desc
+	surveyed, surveyDue, listed, sink                   *prometheus.Desc
 }
 
 func newTimesCollector(m *Metrics) *timesCollector {
 	return &timesCollector{m: m,
 		configOK:      desc("rotatord_config_last_reload_successful", "1 if the last load or reload of the config succeeded, 0 if the one before it still runs."),
 		configSuccess: desc("rotatord_config_last_reload_success_timestamp_seconds", "When the config that runs was loaded, in seconds since 1970."),
-		vaultToken: desc("rotatord_vault_token_expiration_timestamp_seconds",
-			"When the sign-in to Vault ends unless it is renewed, in seconds since 1970; absent if unknown or without an end."),
-		pass:        desc("rotatord_last_pass_timestamp_seconds", "When the last pass over all credentials ended, in seconds since 1970."),
-		passDue:     desc("rotatord_pass_due_timestamp_seconds", "When the next pass over all credentials begins by the schedule, in seconds since 1970."),
-		healthyPass: desc("rotatord_last_healthy_pass_timestamp_seconds", "When a pass last ended in which every due credential advanced or is knowingly held, in seconds since 1970."),
-		surveyed:    desc("rotatord_survey_last_success_timestamp_seconds", "When the portal was last surveyed without an error, in seconds since 1970.", "portal"),
+		pass:          desc("rotatord_last_pass_timestamp_seconds", "When the last pass over all credentials ended, in seconds since 1970."),
+		passDue:       desc("rotatord_pass_due_timestamp_seconds", "When the next pass over all credentials begins by the schedule, in seconds since 1970."),
+		healthyPass:   desc("rotatord_last_healthy_pass_timestamp_seconds", "When a pass last ended in which every due credential advanced or is knowingly held, in seconds since 1970."),
+		surveyed:      desc("rotatord_survey_last_success_timestamp_seconds", "When the portal was last surveyed without an error, in seconds since 1970.", "portal"),
 		surveyDue: desc("rotatord_survey_due_timestamp_seconds",
 			"When the survey is due that follows the last one without an error, in seconds since 1970; absent without a schedule.", "portal"),
 		listed: desc("rotatord_survey_credentials", "API key credentials that the last survey without an error listed, configured here or not.", "portal"),
@@ -69,7 +66,7 @@ func newTimesCollector(m *Metrics) *timesCollector {
 
 // Describe implements prometheus.Collector.
 func (c *timesCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.configOK, c.configSuccess, c.vaultToken, c.pass, c.passDue, c.healthyPass,
+	for _, d := range []*prometheus.Desc{c.configOK, c.configSuccess, c.pass, c.passDue, c.healthyPass,
 		c.surveyed, c.surveyDue, c.listed, c.sink} {
 		ch <- d
 	}
@@ -84,7 +81,6 @@ func (c *timesCollector) Collect(ch chan<- prometheus.Metric) {
 		gauge(ch, c.configOK, stateOf(t.configOK))
 	}
 	gaugeTime(ch, c.configSuccess, t.configSuccess)
-	gaugeTime(ch, c.vaultToken, t.vaultToken)
 	gaugeTime(ch, c.pass, t.pass)
 	gaugeTime(ch, c.passDue, t.passDue)
 	gaugeTime(ch, c.healthyPass, t.healthyPass)

@@ -39,6 +39,8 @@ type Options struct {
 	Snapshot func(yield func(*CredentialView))
 	// Portals tells of each portal's client, at each scrape. Nil: nothing.
 	Portals func() []PortalView
+	// Vault tells of the sign-in to Vault, at each scrape. Nil: nothing.
+	Vault func() VaultView
 }
 
 // Metrics is the registry and everything in it. It is safe for concurrent use.
@@ -90,6 +92,31 @@ const (
 
 func sinkOperations() []SinkOperation { return []SinkOperation{SinkRead, SinkWrite, SinkReadBack} }
 
+// JournalOperation is what the journal was asked for.
+type JournalOperation string
+
+// The operations.
+const (
+	JournalRead  JournalOperation = "read"
+	JournalWrite JournalOperation = "write"
+)
+
+func journalOperations() []JournalOperation { return []JournalOperation{JournalRead, JournalWrite} }
+
+// JournalResult is what became of it.
+type JournalResult string
+
+// The results. After a conflict the record is read again, which is no fault of the journal.
+const (
+	JournalOK       JournalResult = "ok"
+	JournalConflict JournalResult = "conflict"
+	JournalFailed   JournalResult = "failed"
+)
+
+func journalResults() []JournalResult {
+	return []JournalResult{JournalOK, JournalConflict, JournalFailed}
+}
+
 func results() []rotate.Result {
 	out := []rotate.Result{rotate.ResultOK}
 	for _, k := range rotate.Kinds() {
@@ -108,7 +135,7 @@ func New(o Options) *Metrics {
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "rotatord_build_info", Help: "Always 1; what runs here.",
 		ConstLabels: prometheus.Labels{"version": o.Version, "revision": o.Revision, "go_version": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(build, newTimesCollector(m), newClientCollector(o.Portals),
+	m.registry.MustRegister(build, newTimesCollector(m), newClientCollector(o.Portals), newVaultCollector(o.Vault),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.registry.MustRegister(m.counters.all()...)
 	m.registry.MustRegister(m.durations.all()...)
@@ -175,6 +202,19 @@ func (m *Metrics) SinkUsed(u SinkUse) {
 	if _, known := m.sinks[u.Sink]; known && u.Result == rotate.ResultOK {
 		m.sinks[u.Sink] = u.At
 	}
+}
+
+// JournalUsed counts an operation on the journal's records, by the error that it ended with.
+func (m *Metrics) JournalUsed(op JournalOperation, err error) {
+	result := JournalOK
+	switch {
+	case err == nil:
+	case rotate.KindOf(err) == rotate.KindConflict:
+		result = JournalConflict
+	default:
+		result = JournalFailed
+	}
+	m.journal.WithLabelValues(string(op), string(result)).Inc()
 }
 
 // Notification counts what became of a message.
@@ -279,11 +319,6 @@ func (m *Metrics) ConfigLoaded(ok bool, at time.Time) {
 			t.configSuccess = at
 		}
 	})
-}
-
-// VaultToken notes when the sign-in to Vault ends; zero if that is unknown.
-func (m *Metrics) VaultToken(expires time.Time) {
-	m.update(func(t *processTimes) { t.vaultToken = expires })
 }
 
 // PassDone notes a pass over all credentials. Healthy means that every due credential

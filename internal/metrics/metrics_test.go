@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"errors"
 	"flag"
 	"net/http"
 	"net/http/httptest"
@@ -71,9 +72,11 @@ func portalViews() []PortalView {
 	}
 }
 
+func vaultView() VaultView { return VaultView{Token: day(4), SecretID: day(60), SecretIDDue: day(30)} }
+
 // scripted is a registry after a rotation, with every metric there.
 func scripted() *Metrics {
-	m := New(Options{Version: "1.2.3", Revision: "abc", Started: day(1), Operations: []string{"mint", "item"}, Snapshot: each(views()), Portals: portalViews})
+	m := New(Options{Version: "1.2.3", Revision: "abc", Started: day(1), Operations: []string{"mint", "item"}, Snapshot: each(views()), Portals: portalViews, Vault: vaultView})
 	m.SetPortals([]rotate.PortalID{"esri", "gov", "new"}, day(1))
 	m.SetSinks([]string{"file", "vault"})
 	for _, e := range []rotate.Event{
@@ -98,7 +101,10 @@ func scripted() *Metrics {
 	m.Heartbeat(DeliveryFailed)
 	m.ConfigLoaded(true, day(1))
 	m.ConfigLoaded(false, day(2))
-	m.VaultToken(day(4))
+	m.JournalUsed(JournalWrite, nil)
+	m.JournalUsed(JournalWrite, &rotate.Error{Kind: rotate.KindConflict})
+	m.JournalUsed(JournalWrite, errors.New("database or disk is full (13)"))
+	m.JournalUsed(JournalRead, nil)
 	m.PassDone(day(3), true, day(3).Add(time.Minute))
 	m.PassDone(day(3).Add(time.Minute), false, day(3).Add(2*time.Minute))
 	m.ShowUsage(usageViews)
@@ -142,8 +148,7 @@ func TestGolden(t *testing.T) {
 }
 
 func TestUnknownTimesAreAbsent(t *testing.T) {
-	m := New(Options{Snapshot: each([]CredentialView{{Name: "maps"}})})
-	m.VaultToken(time.Time{})
+	m := New(Options{Snapshot: each([]CredentialView{{Name: "maps"}}), Vault: func() VaultView { return VaultView{} }})
 	text := scrape(t, m, "text/plain")
 	for line := range strings.Lines(text) {
 		if strings.HasPrefix(line, "rotatord_") && strings.Contains(line, "timestamp_seconds") {

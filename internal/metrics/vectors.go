@@ -11,7 +11,7 @@ import (
 
 // counters of what happened since the start.
 type counters struct {
-	rotations, effects, requests, surveys, sinkOps, notifications, heartbeats, reloads, usageReads *prometheus.CounterVec
+	rotations, effects, requests, surveys, sinkOps, notifications, heartbeats, reloads, usageReads, journal *prometheus.CounterVec
 }
 
 func newCounters() counters {
@@ -31,11 +31,13 @@ func newCounters() counters {
 		heartbeats:    vec("rotatord_heartbeats_total", "Calls of the dead man's switch, by what became of them: ok or failed.", "result"),
 		reloads:       vec("rotatord_config_reloads_total", "Loads of the config, the one at the start too: ok, or failed where the config was refused.", "result"),
 		usageReads:    vec("rotatord_usage_reads_total", "Readings of what a credential used, by result: ok or the kind of the error.", "portal", "result"),
+		journal: vec("rotatord_journal_operations_total", "Reads and writes of the journal's records, by result: ok, conflict where another wrote first, or failed.",
+			"operation", "result"),
 	}
 }
 
 func (c *counters) all() []prometheus.Collector {
-	return []prometheus.Collector{c.rotations, c.effects, c.requests, c.surveys, c.sinkOps, c.notifications, c.heartbeats, c.reloads, c.usageReads}
+	return []prometheus.Collector{c.rotations, c.effects, c.requests, c.surveys, c.sinkOps, c.notifications, c.heartbeats, c.reloads, c.usageReads, c.journal}
 }
 
 // durations, each with classic buckets and a native histogram.
@@ -98,6 +100,11 @@ func (m *Metrics) createClosedSets() {
 		m.notifications.WithLabelValues(string(d))
 		m.heartbeats.WithLabelValues(string(d))
 		m.reloads.WithLabelValues(string(d))
+	}
+	for _, operation := range journalOperations() {
+		for _, result := range journalResults() {
+			m.journal.WithLabelValues(string(operation), string(result))
+		}
 	}
 }
 

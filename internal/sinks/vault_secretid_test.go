@@ -178,6 +178,9 @@ func TestSecretIDIsRenewed(t *testing.T) {
 	if left := time.Until(v.SecretIDExpiry()); left < 55*time.Minute || left > time.Hour {
 		t.Errorf("the secret id is said to end in %s", left)
 	}
+	if left := time.Until(v.SecretIDDue()); left < 25*time.Minute || left > 30*time.Minute {
+		t.Errorf("its renewal is said to be due in %s, want half its life", left)
+	}
 	if _, err := v.signedIn(t.Context()); err != nil || len(store.saves) != 4 {
 		t.Errorf("signed in again: %v, %d writes", err, len(store.saves))
 	}

@@ -62,6 +62,7 @@ type ownSecretID struct {
 
 	mu   sync.Mutex
 	look time.Time // when a sign-in shall look at the secret id's age; zero: never
+	next time.Time // when its renewal is due, or was
 	ends time.Time
 }
 
@@ -232,7 +233,8 @@ func (o *ownSecretID) dueAt(s SecretID) time.Time {
 func (o *ownSecretID) note(s SecretID) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.look, o.ends = o.dueAt(s), s.Expires
+	o.next, o.ends = o.dueAt(s), s.Expires
+	o.look = o.next
 }
 
 // putOff the next look to a tenth of the time that is left.
@@ -243,7 +245,7 @@ func (o *ownSecretID) putOff(s SecretID) {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.look, o.ends = time.Now().Add(wait), s.Expires
+	o.look, o.next, o.ends = time.Now().Add(wait), o.dueAt(s), s.Expires
 }
 
 // renew: prove that the store takes writes, make, store, prove, promote, destroy. The
@@ -377,11 +379,22 @@ func (v *Vault) AdoptSecretID(ctx context.Context, secretID rotate.Secret) (Secr
 // SecretIDExpiry is when our own AppRole secret id ends; zero if it never does, is not
 // ours to renew, or was not looked at yet.
 func (v *Vault) SecretIDExpiry() time.Time {
+	_, ends := v.secretIDTimes()
+	return ends
+}
+
+// SecretIDDue is when its renewal is due, or was and did not succeed; zero likewise.
+func (v *Vault) SecretIDDue() time.Time {
+	due, _ := v.secretIDTimes()
+	return due
+}
+
+func (v *Vault) secretIDTimes() (due, ends time.Time) {
 	o, ok := v.session.method.(*ownSecretID)
 	if !ok {
-		return time.Time{}
+		return due, ends
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.ends
+	return o.next, o.ends
 }

@@ -17,7 +17,7 @@ func daemonBoard() Dashboard {
 		Expr: `1000 * rotatord_config_last_reload_success_timestamp_seconds{` + one + `}`, UseValueForTime: true})
 	b.row("Now", daemonNow()...)
 	b.row("Portals", daemonPortals()...)
-	b.row("Sinks and Vault", daemonSinks()...)
+	b.row("Sinks, Vault and the journal", daemonSinks()...)
 	b.row("Effects and rotations", daemonEffects()...)
 	b.row("Messages and passes", daemonMessages()...)
 	b.row("Process and scrapes", daemonProcess()...)
@@ -98,6 +98,13 @@ func daemonSinks() []Panel {
 				{field: "B", title: "Failed, 1 h", unit: "none", width: 110}},
 			cells(`1000 * max by (job, instance, sink) (rotatord_sink_last_success_timestamp_seconds{`+one+`})`),
 			cells(`ceil(sum by (job, instance, sink) (increase(rotatord_sink_operations_total{`+one+`,result!~"ok|conflict"}[1h])))`), whenEmpty("no sink has worked yet")),
+		over("Secret id of Vault", "How long the AppRole secret id lives that rotatord renews itself, and when that is due: a saw whose lower line never stays below 0. RotatordVaultSecretIDExpiring.", 12,
+			query(`min by (instance) (rotatord_vault_secret_id_expiration_timestamp_seconds{`+one+`}) - time()`, "{{instance}}: ends in"),
+			query(`min by (instance) (rotatord_vault_secret_id_renewal_due_timestamp_seconds{`+one+`}) - time()`, "{{instance}}: renewed in"), unit("s"), lines(limits(critical, 0.0, calm)),
+			whenEmpty("rotatord renews no secret id (vault.auth.approle.rotate)")),
+		over("Journal", "Reads and writes of records a second. failed: a full disk for example, and nothing is rotated; RotatordJournalFailing. conflict: another wrote first, and the record is read again.", 12,
+			query(`sum by (operation, result) (rate(rotatord_journal_operations_total{`+one+`}[$__rate_interval])) > 0`, "{{operation}}: {{result}}"), unit("ops"), stacked, from(0),
+			whenEmpty("the journal was not asked in this time")),
 	}
 }
 

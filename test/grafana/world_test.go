@@ -37,7 +37,7 @@ const configText = `portals:
     limits: {per_second: 1000}
 vault:
   address: %[5]s
-  auth: {token_file: '%[3]s/vault-token'}
+  auth: {approle: {role_id: %[9]s, role: rotatord, rotate: {}}}
 sinks:
   kv: {vault: {mount: kv, path: 'apps/{{.Name}}'}}
   files: {file: {path: '%[3]s/keys/{{.Name}}', format: dotenv, keep_previous: 1}}
@@ -88,10 +88,11 @@ func newWorld(t *testing.T) *world {
 	w.places = portaltest.New(portaltest.Options{Product: portaltest.LocationPlatform, Switches: exact})
 	hook := w.serve(http.HandlerFunc(func(rw http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprint(rw, "ok") }))
 	vault.MountKV("kv", 2)
-	vault.Policy("rotatord", `path "kv/*" { capabilities = ["create", "read", "update", "patch", "delete", "list"] }`)
+	vault.Policy("rotatord", `path "kv/*" { capabilities = ["create", "read", "update", "patch", "delete", "list"] }
+path "auth/approle/role/rotatord/secret-id*" { capabilities = ["update"] }`)
+	role := vault.AppRole("rotatord", map[string]any{"token_policies": []string{"rotatord"}, "token_ttl": "1h", "secret_id_ttl": "1h"})
 	w.must(errors.Join(os.Mkdir(filepath.Join(w.dir, "keys"), 0o700), os.Mkdir(filepath.Join(w.dir, "state"), 0o700),
-		w.secret("password", portaltest.StandardPassword), w.secret("webhook", hook+"/services/T/B/x"), w.secret("heartbeat", hook+"/ping"),
-		w.secret("vault-token", vault.NewToken(map[string]any{"policies": []string{"rotatord"}, "ttl": "1h"}))))
+		w.secret("password", portaltest.StandardPassword), w.secret("webhook", hook+"/services/T/B/x"), w.secret("heartbeat", hook+"/ping")))
 	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid()))
 	w.must(err)
 	me, err := user.Current()
@@ -99,12 +100,17 @@ func newWorld(t *testing.T) *world {
 	port := testkit.FreePorts(t, 1)
 	w.listen = fmt.Sprintf("127.0.0.1:%d", port)
 	var text strings.Builder
-	fmt.Fprintf(&text, configText, w.serve(w.maps), portaltest.AdminUser, w.dir, w.serve(w.places), vault.Addr, port, group.Name, me.Username)
+	fmt.Fprintf(&text, configText, w.serve(w.maps), portaltest.AdminUser, w.dir, w.serve(w.places), vault.Addr, port, group.Name, me.Username, role)
 	w.fleet(&text)
 	w.config = filepath.Join(w.dir, "config.yaml")
 	w.must(os.WriteFile(w.config, []byte(text.String()), 0o600))
 	w.client = daemon.NewClient(filepath.Join(w.dir, "admin.sock"))
 	t.Cleanup(w.client.Close)
+	login := exec.CommandContext(t.Context(), w.binary, "--config", w.config, "login", "--vault")
+	login.Stdin = strings.NewReader(vault.SecretID("rotatord"))
+	if out, err := login.CombinedOutput(); err != nil {
+		t.Fatalf("login: %v\n%s", err, out)
+	}
 	return w
 }
 
