@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +18,7 @@ import (
 
 	"rotatord/internal/alert"
 	"rotatord/internal/daemon"
+	"rotatord/internal/rotate"
 )
 
 // alertOrder is the body of POST /v1/alerts.
@@ -187,6 +190,7 @@ func (c *cli) orderAlert(ctx context.Context, o alertOrder) (err error) {
 	} else {
 		var people *talker
 		if people, err = idleTalker(ctx, s.app); err == nil {
+			people.command = s.Command
 			out, err = people.order(ctx, o, daemon.Actor())
 		}
 	}
@@ -199,8 +203,58 @@ func (c *cli) orderAlert(ctx context.Context, o alertOrder) (err error) {
 	return c.print("%s: %s\n", out.Key, alertState(alert.Listed{Alert: out, Told: []alert.Told{{Current: true}}}, time.Now()))
 }
 
-// order carries one out, in the name of who.
-func (t *talker) order(ctx context.Context, o alertOrder, who string) (out alert.Alert, err error) {
+// order carries one out, in the name of who, and has it in the history.
+func (t *talker) order(ctx context.Context, o alertOrder, who string) (alert.Alert, error) {
+	out, err := t.change(ctx, o, who)
+	if err != nil {
+		return out, err
+	}
+	t.log.LogAttrs(ctx, slog.LevelInfo, "alert changed by a person", slog.String("alert", out.Key), slog.String("verb", o.Verb), slog.String("actor", who))
+	if err := t.remember(ctx, out, o, who); err != nil {
+		return out, fmt.Errorf("it counts, and is not in the history: %w", err)
+	}
+	return out, nil
+}
+
+// rememberFor is how long a person waits for the history: what the credential is busy
+// with comes first, and a portal that hangs keeps it busy. The order stays queued.
+const rememberFor = 5 * time.Second
+
+// remember it in the history of each credential that the alert is about.
+func (t *talker) remember(ctx context.Context, a alert.Alert, o alertOrder, who string) error {
+	text := "alert " + a.Key + " "
+	switch o.Verb {
+	case verbAck:
+		text += "acknowledged"
+	case verbSnooze:
+		text += "snoozed until " + o.Until.UTC().Format(time.RFC3339)
+	default:
+		text += "is open again"
+	}
+	ctx, cancel := context.WithTimeout(ctx, rememberFor)
+	defer cancel()
+	for names := a.Credentials(); len(names) > 0; {
+		results, err := t.command(ctx, rotate.Command{Kind: rotate.CommandAlert, Text: text, By: who}, names...)
+		if gone, ok := errors.AsType[*daemon.NotFoundError](err); ok { // it left the config meanwhile
+			names = slices.DeleteFunc(names, func(n rotate.Name) bool { return n == gone.Name })
+			continue
+		}
+		for _, r := range results {
+			if r.Error != "" && ctx.Err() == nil {
+				err = errors.Join(err, errors.New(r.Error))
+			}
+		}
+		if ctx.Err() != nil {
+			t.log.LogAttrs(ctx, slog.LevelWarn, "a credential is busy: the change of its alert is in its history later", slog.String("alert", a.Key))
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
+// change the alert.
+func (t *talker) change(ctx context.Context, o alertOrder, who string) (out alert.Alert, err error) {
 	switch o.Verb {
 	case verbAck:
 		out, err = t.Acknowledge(ctx, o.ID, who)

@@ -57,10 +57,26 @@ func (p *process) newActor(ctx context.Context) (*slack.Actor, error) {
 		return nil, fmt.Errorf("alerts.slack.actions.app_token: %w", err)
 	}
 	return slack.NewActor(slack.ActorOptions{Notifier: p.people.slack, AppToken: token, Users: s.Actions.Users, Alerts: slackDesk{p.people}, Log: p.app.log,
-		Order: func(ctx context.Context, name rotate.Name, cmd rotate.Command) error {
-			_, err := p.daemon.Command(ctx, name, cmd)
-			return err
-		}})
+		Order: p.people.give})
+}
+
+// give an order on a credential, with the checks that one from the command line goes through.
+func (t *talker) give(ctx context.Context, name rotate.Name, cmd rotate.Command) error {
+	results, err := t.command(ctx, cmd, name)
+	if err != nil {
+		return err
+	}
+	for _, r := range results {
+		switch {
+		case r.Refused != "":
+			return &rotate.RefusedError{Command: cmd.Kind, Why: r.Refused, Cure: r.Cure}
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case r.Error != "":
+			return errors.New(r.Error)
+		}
+	}
+	return nil
 }
 
 // slackDesk is the alert engine for buttons.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/alert/slack/slacktest"
 	"rotatord/internal/config"
+	"rotatord/internal/daemon"
 	"rotatord/internal/rotate"
 	"rotatord/internal/testkit"
 )
@@ -172,7 +174,12 @@ func TestActFromSlack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	people := &talker{Alerter: engine, slack: n}
+	noted := make(chan rotate.Command, 8)
+	people := &talker{Alerter: engine, slack: n, log: slog.New(slog.DiscardHandler),
+		command: func(_ context.Context, cmd rotate.Command, _ ...rotate.Name) ([]daemon.CommandResult, error) {
+			noted <- cmd
+			return nil, nil
+		}}
 	ordered := make(chan rotate.Command, 1)
 	actor, err := slack.NewActor(slack.ActorOptions{Notifier: n, AppToken: rotate.NewSecret(slacktest.AppToken), Users: []string{"U0ADA00001"}, Alerts: slackDesk{people},
 		Order: func(_ context.Context, _ rotate.Name, cmd rotate.Command) error { ordered <- cmd; return nil }})
@@ -208,6 +215,9 @@ func TestActFromSlack(t *testing.T) {
 	press("e1", "rotatord_acknowledge")
 	if c := awaitCall(t, s, "chat.update", "Acknowledged by ada"); c.TS != opened.TS {
 		t.Errorf("another message was changed: %s", c.TS)
+	}
+	if cmd := <-noted; cmd.Kind != rotate.CommandAlert || cmd.Text != "alert dead/store-locator acknowledged" || cmd.By != "slack:U0ADA00001 (ada)" {
+		t.Errorf("the history is told %+v", cmd)
 	}
 	press("e2", "rotatord_rotate")
 	if cmd := <-ordered; cmd.Kind != rotate.CommandRotate || cmd.By != "slack:U0ADA00001 (ada)" {

@@ -15,8 +15,10 @@ import (
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/config"
+	"rotatord/internal/daemon"
 	"rotatord/internal/journal"
 	"rotatord/internal/metrics"
+	"rotatord/internal/rotate"
 )
 
 // talker tells people.
@@ -24,6 +26,9 @@ type talker struct {
 	*alert.Alerter
 	notifiers []alert.Notifier
 	slack     *slack.Notifier // nil: not among them
+	log       *slog.Logger
+	// command is how what people do to alerts gets into the history; set before anybody acts.
+	command func(context.Context, rotate.Command, ...rotate.Name) ([]daemon.CommandResult, error)
 }
 
 // newTalker makes one as the config says; nil if nobody is to be told.
@@ -39,7 +44,7 @@ func newTalker(a *app) (*talker, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &talker{Alerter: alerter, notifiers: o.Notifiers}
+	t := &talker{Alerter: alerter, notifiers: o.Notifiers, log: a.log}
 	for _, n := range o.Notifiers {
 		if s, ok := n.(*slack.Notifier); ok {
 			t.slack = s

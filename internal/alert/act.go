@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
+
+	"rotatord/internal/rotate"
 )
 
 // NotFoundError tells that an id is no alert's.
@@ -90,6 +93,23 @@ func (a *Alerter) Unsnooze(ctx context.Context, id, who string) (Alert, error) {
 		r.tell(now, who, "is no longer %s", r.State)
 		r.State, r.By, r.Until = StateOpen, "", time.Time{}
 	})
+}
+
+// Credentials that an alert is about, itself or as a group; none of one on a portal, a
+// sink or the daemon.
+func (r Alert) Credentials() []rotate.Name {
+	keys := r.Members
+	if keys == nil {
+		keys = []string{r.Key}
+	}
+	var out []rotate.Name
+	for _, key := range keys {
+		condition, subject, _ := strings.Cut(key, "/")
+		if k, ok := kindOf(Condition(condition)); ok && k.subject == SubjectCredential && !slices.Contains(out, rotate.Name(subject)) {
+			out = append(out, rotate.Name(subject))
+		}
+	}
+	return out
 }
 
 func (a *Alerter) act(ctx context.Context, id string, do func(*Alert, time.Time)) (Alert, error) {
