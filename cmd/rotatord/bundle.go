@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 )
 
@@ -59,10 +60,7 @@ type bundleFile struct {
 
 // bundleFiles collects what can be had. A part that fails leaves its error in its place.
 func (c *cli) bundleFiles(ctx context.Context, s *session) ([]bundleFile, error) {
-	cfg, err := c.loadConfig()
-	if err != nil {
-		return nil, err
-	}
+	cfg, refused := c.loadConfig()
 	asJSON := func(v any, err error) ([]byte, error) {
 		if err != nil {
 			return nil, err
@@ -74,8 +72,21 @@ func (c *cli) bundleFiles(ctx context.Context, s *session) ([]bundleFile, error)
 		get  func() ([]byte, error)
 	}{
 		{"version.json", func() ([]byte, error) { return asJSON(buildOf(), nil) }},
-		{"config.yaml", cfg.Masked},
-		{"config-problems.json", func() ([]byte, error) { return asJSON(cfg.CheckFiles(), nil) }},
+		{"config.yaml", func() ([]byte, error) {
+			if refused != nil {
+				return nil, refused
+			}
+			return cfg.Masked()
+		}},
+		{"config-problems.json", func() ([]byte, error) {
+			if problems, ok := errors.AsType[config.Problems](refused); ok {
+				return asJSON(problems, nil)
+			}
+			if refused != nil {
+				return nil, refused
+			}
+			return asJSON(cfg.CheckFiles(), nil)
+		}},
 		{"status.json", func() ([]byte, error) { return asJSON(s.Status(ctx)) }},
 		{"health.json", func() ([]byte, error) { return asJSON(s.Health(ctx)) }},
 		{"history.json", func() ([]byte, error) { return asJSON(s.History(ctx, daemon.HistoryQuery{Limit: bundleEvents})) }},

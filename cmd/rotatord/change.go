@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 
+	"rotatord/internal/daemon"
 	"rotatord/internal/rotate"
 )
 
@@ -201,7 +202,11 @@ func (c *cli) cancelCmd() *cobra.Command {
 }
 
 func (c *cli) reloadCmd() *cobra.Command {
-	return &cobra.Command{Use: "reload", Short: "Have the running daemon load its config again, whole or not at all", Args: cobra.NoArgs,
+	return &cobra.Command{Use: "reload", Short: "Have the running daemon load its config again, whole or not at all",
+		Long: "The daemon reads its own config file and decides. A config that it refuses changes nothing: the one before it stays in\n" +
+			"force, every problem is answered with its line and cure, and the command ends with 2. The refusal is also in the\n" +
+			"daemon's log and metrics, and alerts tell of it until a reload succeeds.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.reload(cmd.Context()) }}
 }
 
@@ -212,7 +217,10 @@ func (c *cli) reload(ctx context.Context) error {
 	}
 	defer client.Close()
 	res, err := client.Reload(ctx)
-	if err != nil {
+	switch {
+	case daemon.RefusedConfig(err):
+		return &exitError{exitUsage, fmt.Errorf("the daemon refuses the config and goes on with the one before:\n%w", err)}
+	case err != nil:
 		return err
 	}
 	if len(res.NeedRestart) > 0 {

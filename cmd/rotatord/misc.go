@@ -16,9 +16,9 @@ import (
 
 // running is a client of the running daemon, or an error that says that none runs.
 func (c *cli) running(ctx context.Context) (*daemon.Client, error) {
-	cfg, err := c.loadConfig()
-	if err != nil {
-		return nil, err
+	cfg, refused := c.loadConfig()
+	if refused != nil {
+		return c.behind(ctx, refused)
 	}
 	client := daemon.NewClient(string(cfg.Admin.Socket))
 	if _, err := client.Health(ctx); err != nil {
@@ -27,6 +27,21 @@ func (c *cli) running(ctx context.Context) (*daemon.Client, error) {
 			return nil, fmt.Errorf("no daemon answers on %s: %w", cfg.Admin.Socket, err)
 		}
 		return nil, err
+	}
+	return client, nil
+}
+
+// behind is a client of the daemon that runs on the config before one that is refused.
+// Whoever broke the file by hand is in need of status, hold and reload, too.
+func (c *cli) behind(ctx context.Context, refused error) (*daemon.Client, error) {
+	socket, ok, err := config.SocketOf(c.configPath)
+	if err != nil || !ok {
+		return nil, refused
+	}
+	client := daemon.NewClient(socket)
+	if _, err := client.Health(ctx); err != nil {
+		client.Close()
+		return nil, refused
 	}
 	return client, nil
 }

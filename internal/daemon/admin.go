@@ -115,7 +115,7 @@ func (a *Admin) routes() http.Handler {
 	read("GET /v1/acks", func(r *http.Request, _ peer) (any, error) {
 		return a.service.Acks(r.Context(), rotate.Name(r.URL.Query().Get("name")))
 	})
-	change("POST /v1/reload", func(r *http.Request, _ peer) (any, error) { return a.service.Reload(r.Context()) })
+	change("POST /v1/reload", a.reload)
 	for _, x := range a.o.More {
 		mux.Handle(x.Pattern, a.handle(func(r *http.Request, p peer) (any, error) {
 			return x.Serve(r.Context(), p.String(), r.URL.Query(), http.MaxBytesReader(nil, r.Body, maxExtra))
@@ -212,6 +212,13 @@ func (a *Admin) command(r *http.Request, p peer) (any, error) {
 	return a.service.Command(r.Context(), req.Command, req.Names...)
 }
 
+// reload goes on to its end though the caller leaves: what was given up half-way would
+// count as a refused config.
+func (a *Admin) reload(r *http.Request, p peer) (any, error) {
+	a.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "reload asked for", slog.String("actor", p.String()))
+	return a.service.Reload(context.WithoutCancel(r.Context()))
+}
+
 type badRequestError struct{ why string }
 
 func (e *badRequestError) Error() string { return e.why }
@@ -262,6 +269,9 @@ func failureOf(err error) (int, failure) {
 	}
 	if _, ok := errors.AsType[*badRequestError](err); ok {
 		return http.StatusBadRequest, f
+	}
+	if _, ok := errors.AsType[*ConfigError](err); ok {
+		return http.StatusUnprocessableEntity, f
 	}
 	if errors.Is(err, errStopped) {
 		return http.StatusServiceUnavailable, f

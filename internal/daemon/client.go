@@ -49,6 +49,12 @@ func (e *RemoteError) Error() string {
 	return e.Text
 }
 
+// RefusedConfig tells whether the daemon answered that its config is refused.
+func RefusedConfig(err error) bool {
+	e, ok := errors.AsType[*RemoteError](err)
+	return ok && e.Status == http.StatusUnprocessableEntity
+}
+
 // Unreachable tells whether an error means that nobody answers on the socket.
 func Unreachable(err error) bool {
 	_, ok := errors.AsType[*net.OpError](err)

@@ -24,6 +24,12 @@ type ReloadResult struct {
 // errNoReload is the answer where nothing can be loaded.
 var errNoReload = errors.New("this daemon was started without a config file to load again")
 
+// ConfigError is a config that was refused for what it says; the one before it stays in force.
+type ConfigError struct{ Err error }
+
+func (e *ConfigError) Error() string { return e.Err.Error() }
+func (e *ConfigError) Unwrap() error { return e.Err }
+
 // Reload the config, whole or not at all. The new one is loaded beside the loop, which goes on meanwhile.
 func (d *Daemon) Reload(ctx context.Context) (ReloadResult, error) {
 	d.reloading.Lock()
@@ -50,7 +56,7 @@ func (d *Daemon) load(ctx context.Context) (res ReloadResult, fleet *Fleet, err 
 		return res, nil, errNoReload
 	}
 	if fleet, err = d.o.Load(ctx); err != nil {
-		return res, nil, fmt.Errorf("load config: %w", err)
+		return res, nil, &ConfigError{err}
 	}
 	records, err := readRecords(ctx, d.o.Journal)
 	if err == nil {

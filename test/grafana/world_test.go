@@ -203,7 +203,7 @@ func (w *world) cli(args ...string) string {
 	return string(out)
 }
 
-// rewrite the config and have it loaded, by signal: the command refuses a broken one by itself.
+// rewrite the config and have it loaded.
 func (w *world) rewrite(old, now string) {
 	w.t.Helper()
 	b, err := os.ReadFile(w.config)
