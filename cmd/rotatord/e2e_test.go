@@ -60,6 +60,7 @@ type world struct {
 	token    string // the daemon's at Vault
 	config   string
 	log      string
+	env      []string // of the daemon, beside the test's own
 }
 
 func newWorld(t *testing.T) *world {
@@ -114,7 +115,7 @@ func (w *world) start(t *testing.T) *started {
 	}
 	defer log.Close()
 	cmd := exec.Command(buildBinary(t), "--config", w.config, "--log-level", "debug", "run")
-	cmd.Stderr = log
+	cmd.Stderr, cmd.Env = log, append(os.Environ(), w.env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

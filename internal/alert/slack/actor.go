@@ -12,6 +12,7 @@ import (
 
 	slackgo "github.com/slack-go/slack"
 
+	said "rotatord/internal/alert/wire"
 	"rotatord/internal/rotate"
 )
 
@@ -149,9 +150,10 @@ func compromisedCommand(t target) string {
 
 // submitted checks the dialog; what is wrong is shown in it.
 func (a *Actor) submitted(ctx context.Context, c slackgo.InteractionCallback) (answer any, deed func()) {
-	refuse := func(why string) (any, func()) {
-		return slackgo.NewErrorsViewSubmissionResponse(map[string]string{inputName: why}), nil
+	refuseAt := func(input, why string) (any, func()) {
+		return slackgo.NewErrorsViewSubmissionResponse(map[string]string{input: why}), nil
 	}
+	refuse := func(why string) (any, func()) { return refuseAt(inputName, why) }
 	var at where
 	if err := json.Unmarshal([]byte(c.View.PrivateMetadata), &at); err != nil || at.Target.Credential == "" {
 		return refuse("This dialog is of another version of rotatord.")
@@ -166,6 +168,9 @@ func (a *Actor) submitted(ctx context.Context, c slackgo.InteractionCallback) (a
 	}
 	if typed != at.Target.Credential {
 		return refuse("That is not its name. Nothing was done.")
+	}
+	if said.Secret(why) {
+		return refuseAt(inputWhy, "This has a key or a token in it, and would stay in the history. Say where it was seen.")
 	}
 	if why == "" {
 		why = "compromised, from Slack"

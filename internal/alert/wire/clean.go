@@ -14,6 +14,9 @@ import (
 var secretForms = regexp.MustCompile(`AAP[TK][A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bx(?:ox[a-z]|app)-[A-Za-z0-9-]{8,}|hooks\.slack\.com/\S+|` +
 	`\bwhsec_[A-Za-z0-9+/=]{8,}|://[^\s/@]*:[^\s/@]*@|[?&](?i:token|key|apikey|api_key|access_token|password|secret)=[^\s&"<>]+|(?i:bearer)\s+[A-Za-z0-9._~+/=-]{8,}`)
 
+// Secret tells whether a text holds what looks like one.
+func Secret(s string) bool { return secretForms.MatchString(s) }
+
 // hidden stands where something was taken out.
 const hidden = "[hidden]"
 

@@ -49,12 +49,32 @@ func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.sockets.new <- conn
+	gone := make(chan struct{})
+	defer close(gone)
+	go ping(conn, gone)
 	for {
 		var e Envelope
 		if err := conn.ReadJSON(&e); err != nil {
 			return
 		}
 		s.sockets.got <- e
+	}
+}
+
+// ping as Slack does: a client that hears nothing for half a minute connects anew.
+func ping(conn *websocket.Conn, gone chan struct{}) {
+	const every = 5 * time.Second
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-gone:
+			return
+		case now := <-tick.C:
+			if err := conn.WriteControl(websocket.PingMessage, []byte("Ping from rotatord's test"), now.Add(every)); err != nil {
+				return
+			}
+		}
 	}
 }
 
