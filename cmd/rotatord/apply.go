@@ -21,8 +21,9 @@ func (c *cli) applyCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "apply [NAME]", Short: "Make the credentials that the config has and their portals have not",
 		Long: "Makes the item of each credential that has create and no item: folder, item, app with privileges, item access and referrers, protection.\n" +
 			"Then it writes the item's id into the config, and has the first key made by an ordinary rotation. It may be killed anywhere and started\n" +
-			"again: it finds what it made and goes on. Credentials that have their item are compared, and what differs is shown; nothing of it is changed.\n" +
-			"--dry-run checks and shows the steps. Ends with 3 where settings differ.",
+			"again: it finds what it made and goes on. Of credentials that have their item it makes the portal as the config says where that is harmless:\n" +
+			"title, folder, tags, texts, sharing, protection. What would kill both keys is shown and left as it is.\n" +
+			"--dry-run checks and shows what would be done. Ends with 3 where settings differ still.",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args, dry, yes) }}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing")
@@ -36,7 +37,8 @@ type applied struct {
 	Portal     string             `json:"portal"`
 	Item       string             `json:"item,omitempty"`
 	Steps      []credspec.Step    `json:"steps,omitempty"`
-	Changes    credspec.Changes   `json:"changes,omitempty"` // of one that has its item
+	Edited     credspec.Changes   `json:"edited,omitempty"`  // of one that has its item: made at the portal just now
+	Changes    credspec.Changes   `json:"changes,omitempty"` // and what differs still
 	Problems   []credspec.Problem `json:"problems,omitempty"`
 	Done       bool               `json:"done"`
 }
@@ -93,13 +95,9 @@ func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, 
 		return out, err
 	}
 	if cr.Made() && !begun {
-		reader := settingsReader{adapters: a, folders: map[[2]string][]portal.Folder{}}
-		have, err := reader.settings(ctx, cr)
-		if err != nil {
-			return out, err
-		}
-		out.Changes, out.Done = credspec.Diff(m.spec, have), true
-		return out, nil
+		out.Edited, out.Changes, err = m.edit(ctx, dry, yes)
+		out.Done = err == nil
+		return out, err
 	}
 	folder, problems, err := m.check(ctx)
 	if err != nil {
@@ -132,9 +130,15 @@ func (c *cli) showApplied(list []applied, dry bool) error {
 	}
 	var b strings.Builder
 	for _, r := range list {
+		for _, c := range r.Edited {
+			fmt.Fprintf(&b, "%s: edited %s\n", r.Credential, c.Line())
+		}
 		switch {
 		case len(r.Changes) > 0:
 			fmt.Fprintf(&b, "%s differs from what its portal has (- portal, + config):\n%s", r.Credential, indented(r.Changes.Text()))
+			if r.Changes.NeedReplacement() {
+				fmt.Fprintf(&b, "  A replacement brings the rest about: rotatord apply %s --replace\n", r.Credential)
+			}
 		case r.Steps == nil && r.Done:
 			fmt.Fprintf(&b, "%s is as the config says\n", r.Credential)
 		case r.Done:
@@ -177,7 +181,18 @@ func (m *maker) check(ctx context.Context) (folder bool, problems []credspec.Pro
 		may = nil // such an account holds privileges that it does not list
 	}
 	problems = credspec.Validate(m.spec, product, may)
-	for i, id := range m.spec.Items {
+	listed := m.spec.Items // a search finds only what is there
+	if m.spec, err = resolved(ctx, m.client, m.spec); err != nil {
+		if kind := rotate.KindOf(err); kind != rotate.KindPermanent {
+			return false, nil, err
+		}
+		field := "items_search"
+		if m.spec.ItemsSearch == "" {
+			field = "items_group"
+		}
+		problems = append(problems, credspec.Problem{Field: field, What: err.Error(), Cure: "correct it, or write the ids under items"})
+	}
+	for i, id := range listed {
 		d, err := m.client.Details(ctx, rotate.ItemID(id))
 		if why := portal.GrantTrouble(rotate.ItemID(id), d, err, who.OrgID); why != "" {
 			problems = append(problems, credspec.Problem{Field: fmt.Sprintf("items[%d]", i), What: why, Cure: "correct the id, or leave it out", Warning: err == nil && d.Access == "public"})

@@ -133,7 +133,7 @@ func TestApply(t *testing.T) {
 	if err := os.WriteFile(w.config, []byte(strings.Replace(string(src), "title: Trail map", "title: Path map", 1)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if r := runCLI(t, "--config", w.config, "apply", "--yes"); r.code != exitAttention || !strings.Contains(r.out, "title (edited in place, harmless)") {
+	if r := runCLI(t, "--config", w.config, "apply", "--dry-run"); r.code != exitAttention || !strings.Contains(r.out, "title (edited in place, harmless)") {
 		t.Errorf("with a difference: code %d\n%s%s", r.code, r.out, r.err)
 	}
 }

@@ -30,7 +30,10 @@ type maker struct {
 	client *portal.Client
 	spec   *credspec.Spec
 	owner  string
-	state  credspec.Creation
+	// asked: this process has asked the portal to register the items that its search came to. Before that, what an
+	// earlier one registered is what the search came to then.
+	asked bool
+	state credspec.Creation
 	// kill is for tests: it is called before and after every effect and every write.
 	kill func(point string) error
 }
@@ -183,6 +186,7 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 			err = nil // an earlier request of unknown outcome
 		}
 	case credspec.ActRegister:
+		m.asked = true
 		_, err = m.client.RegisterApp(ctx, id, portal.Settings{Privileges: m.spec.Grants(), Referrers: m.spec.HTTPReferrers(), Personal: m.personal()})
 	case credspec.ActTidy:
 		tags := slices.Clone(m.spec.Tags)
@@ -193,7 +197,9 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 		err = m.record(s.Item)
 	case credspec.ActFirstKey:
 		err = m.firstKey(ctx)
-	case credspec.ActShare, credspec.ActPromote, credspec.ActOverlap, credspec.ActRevoke, credspec.ActUnprotect, credspec.ActDelete:
+	case credspec.ActShare:
+		err = m.client.ShareItem(ctx, id, m.owner, m.spec.Sharing == credspec.ShareOrg)
+	case credspec.ActPromote, credspec.ActOverlap, credspec.ActRevoke, credspec.ActUnprotect, credspec.ActDelete:
 		err = fmt.Errorf("%s is no step of a creation from the config", s.Act)
 	}
 	return "", err
@@ -287,6 +293,9 @@ func (m *maker) seeItem(ctx context.Context, s credspec.Seen) (credspec.Seen, er
 	}
 	for _, cr := range cfg.Credentials {
 		s.Recorded = s.Recorded || (cr.Name == m.cr.Name && string(cr.Item) == m.state.Item)
+	}
+	if want := m.a.cfg.Spec(m.cr); want != nil && want.Sourced() && !m.asked {
+		m.spec = want.WithItems(settingsOf(d, app, folders).Items)
 	}
 	s.HasApp, s.Settings, s.Marked = true, settingsOf(d, app, folders), slices.Contains(d.Tags, m.state.Mark)
 	return s, nil

@@ -11,7 +11,6 @@ import (
 	"rotatord/internal/config"
 	"rotatord/internal/credspec"
 	"rotatord/internal/portal"
-	"rotatord/internal/rotate"
 )
 
 func (c *cli) importCmd() *cobra.Command {
@@ -100,12 +99,6 @@ func chosen(cfg *config.Config, args []string) ([]*config.Credential, error) {
 	return nil, usage("no credential %s in the config", args[0])
 }
 
-// settingsReader asks portals for settings, and for a user's folders once.
-type settingsReader struct {
-	*adapters
-	folders map[[2]string][]portal.Folder // by portal and owner
-}
-
 func (r settingsReader) one(ctx context.Context, cr *config.Credential) imported {
 	out := imported{Credential: cr.Name, Portal: cr.Portal, Item: cr.Item}
 	switch {
@@ -130,49 +123,6 @@ func (r settingsReader) one(ctx context.Context, cr *config.Credential) imported
 	}
 	out.Settings, out.create = &s, config.CreateOf(&spec)
 	return out
-}
-
-// settings of a credential, as the domain takes them.
-func (r settingsReader) settings(ctx context.Context, cr *config.Credential) (credspec.Settings, error) {
-	client := r.portals[cr.Portal]
-	d, err := client.Details(ctx, rotate.ItemID(cr.Item))
-	if err != nil {
-		return credspec.Settings{}, err
-	}
-	app, err := client.AppSettings(ctx, rotate.ItemID(cr.Item), d.Owner)
-	if err != nil {
-		return credspec.Settings{}, err
-	}
-	key := [2]string{cr.Portal, d.Owner}
-	if _, known := r.folders[key]; !known && d.Folder != "" {
-		if r.folders[key], err = client.Folders(ctx, d.Owner); err != nil {
-			return credspec.Settings{}, err
-		}
-	}
-	return settingsOf(d, app, r.folders[key]), nil
-}
-
-// settingsOf puts together what a portal shows in three places.
-func settingsOf(d portal.Details, app portal.AppRecord, folders []portal.Folder) credspec.Settings {
-	s := credspec.Settings{Owner: d.Owner, Title: d.Title, Folder: credspec.RootFolder, Tags: d.Tags, Snippet: d.Snippet, Description: d.Description,
-		Referrers: app.Referrers, Protected: d.Protected, Personal: app.Personal, Sharing: sharingOf(d.Access)}
-	s.Privileges, s.Items = credspec.Split(app.Privileges)
-	for _, f := range folders {
-		if f.ID == d.Folder {
-			s.Folder = f.Title
-		}
-	}
-	return s
-}
-
-func sharingOf(access string) credspec.Sharing {
-	switch access {
-	case "private":
-		return credspec.SharePrivate
-	case "org":
-		return credspec.ShareOrg
-	}
-	return credspec.Sharing(access)
 }
 
 func (c *cli) showImported(results []imported, text bool) error {

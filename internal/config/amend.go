@@ -112,10 +112,10 @@ func (a Amendment) text(indent string) []byte {
 	return b.Bytes()
 }
 
-// CreateOf is a specification as the config has it. Sharing has no key.
+// CreateOf is a specification as the config has it.
 func CreateOf(s *credspec.Spec) *Create {
 	n := &Create{Use: string(s.Use), Title: s.Title, Folder: s.Folder, Tags: s.Tags, Snippet: s.Snippet, Description: s.Description,
-		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Items: make([]ItemID, len(s.Items))}
+		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Sharing: string(s.Sharing), Items: make([]ItemID, len(s.Items))}
 	for i, id := range s.Items {
 		n.Items[i] = ItemID(id)
 	}
@@ -169,6 +169,9 @@ func (n *Create) write(b *bytes.Buffer, indent string) {
 		list("referrers", n.Referrers)
 	}
 	fmt.Fprintf(b, "%sprotect: %t\n", indent, n.Protect)
+	if n.Sharing != "" {
+		fmt.Fprintf(b, "%ssharing: %s\n", indent, n.Sharing)
+	}
 	if n.Acknowledge != "" {
 		fmt.Fprintf(b, "%sacknowledge: %s\n", indent, n.Acknowledge)
 	}

@@ -193,7 +193,7 @@ func (k *checker) schedule() {
 		k.bad("schedules.time_zone", "write a name as in Europe/Berlin, or UTC", "%v", err)
 		s.TimeZone = ""
 	}
-	for _, line := range []struct{ key, spec string }{{"tick", s.Tick}, {"survey", s.Survey}, {"usage", s.Usage}} {
+	for _, line := range []struct{ key, spec string }{{"tick", s.Tick}, {"survey", s.Survey}, {"usage", s.Usage}, {"settings", s.Settings}} {
 		if _, err := ParseSchedule(line.spec, s.TimeZone); err != nil {
 			k.bad("schedules."+line.key, cronCure(err, "*/5 * * * *, or @every 5m", "schedules.time_zone"), "%v", err)
 		}

@@ -20,8 +20,11 @@ type Create struct {
 	Description string    `yaml:"description,omitempty" doc:"Description."`
 	Privileges  []string  `yaml:"privileges,omitempty" doc:"What the key may do; see rotatord privileges. To change them kills both keys."`
 	Items       []ItemID  `yaml:"items,omitempty" doc:"Private items that the key may read, at most 100. To change them kills both keys."`
+	ItemsSearch string    `yaml:"items_search,omitempty" doc:"Further such items: what this search of the organisation finds, as in tags:roads AND type:\"Feature Service\"; at most 100 with all others. Asked at the portal by apply, and at each look at the settings."`
+	ItemsGroup  ItemID    `yaml:"items_group,omitempty" doc:"Further such items: those shared with the group of this id. Asked likewise."`
 	Referrers   Referrers `yaml:"referrers,omitempty" doc:"Sites whose pages may use the key, as in https://*.example.com; the word any says that all may. To change them kills both keys."`
 	Protect     bool      `yaml:"protect" jsonschema:"default=true" doc:"The item is protected against deletion."`
+	Sharing     string    `yaml:"sharing,omitempty" jsonschema:"enum=private,enum=organization" doc:"Who may find the item's page; its secrets are its owner's and administrators' alone in any case."`
 	Acknowledge string    `yaml:"acknowledge,omitempty" jsonschema:"enum=personal" doc:"personal: it is known that the key acts as its owner. Needed by use: personal and by privileges of personal scope."`
 }
 
@@ -58,7 +61,7 @@ func (c *Config) Spec(cr *Credential) *credspec.Spec {
 	}
 	s := &credspec.Spec{Use: credspec.Use(n.Use), Title: n.Title, Folder: n.Folder, Tags: n.Tags, Snippet: n.Snippet, Description: n.Description,
 		Privileges: n.Privileges, Referrers: n.Referrers, Protect: n.Protect, AcknowledgePersonal: n.Acknowledge == "personal",
-		Drift: credspec.DriftReport, Expiry: c.RotatePolicy(cr)}
+		Drift: credspec.Drift(cr.Settings), ItemsSearch: n.ItemsSearch, ItemsGroup: string(n.ItemsGroup), Sharing: credspec.Sharing(n.Sharing), Expiry: c.RotatePolicy(cr)}
 	if n.Items != nil {
 		s.Items = make([]string, len(n.Items))
 		for i, id := range n.Items {
@@ -75,6 +78,9 @@ func (k *checker) create(cr *Credential, at string) {
 		k.bad(at+".item", "add item: the 32 hexadecimal digits from the address of the item's page; or create, for an item that rotatord apply makes", "is missing")
 	case !cr.Made() && cr.ownKey != "" && !k.anyBroken(at+".item"):
 		k.bad(at+".create", "make the item and its first key by hand: until then rotatord cannot sign in", "is the daemon's own key, which cannot be the one that makes itself")
+	}
+	if cr.Create == nil && cr.Settings != string(credspec.DriftReport) && k.has(at+".settings") && !k.broken[at+".create"] {
+		k.bad(at+".settings", "add create: rotatord import NAME prints what its portal has; or take settings out", "stands without create, so there is nothing to compare")
 	}
 	if cr.Create == nil || k.broken[at+".create"] {
 		return

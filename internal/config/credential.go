@@ -24,6 +24,7 @@ type Defaults struct {
 	FreezeFile  Path     `yaml:"freeze_file,omitempty" doc:"Freeze file of credentials that name none."`
 	TimeZone    string   `yaml:"time_zone,omitempty" doc:"Time zone of credentials that name none."`
 	Usage       string   `yaml:"usage,omitempty" jsonschema:"enum=auto,enum=never" doc:"Usage of credentials that state none."`
+	Settings    string   `yaml:"settings,omitempty" jsonschema:"enum=report,enum=correct,enum=adopt" doc:"Settings of credentials that state none."`
 	Budget      Budget   `yaml:"budget,omitempty" doc:"Budget, key by key, of credentials that leave a key out."`
 	Quiet       *Quiet   `yaml:"quiet,omitempty" doc:"Proof of quiet of credentials that state none; see credentials[].quiet."`
 	Hooks       []Hook   `yaml:"hooks,omitempty" doc:"Hooks of credentials that state none; see credentials[].hooks[]."`
@@ -35,6 +36,7 @@ type Credential struct {
 	Portal      string   `yaml:"portal,omitempty" doc:"Name of a portal above."`
 	Item        ItemID   `yaml:"item,omitempty" doc:"The item's id: 32 hexadecimal digits, from the address of its page. rotatord apply writes it here for an item that it made."`
 	Create      *Create  `yaml:"create,omitempty" doc:"What the item is to be like. Without item it is one to be made, by rotatord apply."`
+	Settings    string   `yaml:"settings,omitempty" jsonschema:"enum=report,enum=correct,enum=adopt,default=report" doc:"What is done where the portal has it otherwise than create says: report says it; correct edits what is harmless back, and says the rest; adopt takes the portal's word as meant."`
 	Owner       string   `yaml:"owner,omitempty" doc:"Team or person that answers for it."`
 	Environment string   `yaml:"environment,omitempty" doc:"For example production."`
 	Stage       string   `yaml:"stage,omitempty" doc:"One of fleet.stages. In none if left out: it waits for nobody, and nobody waits for it."`
@@ -134,7 +136,7 @@ func (c *Config) inherit() {
 	c.markOwnKeys()
 	for _, cr := range c.Credentials {
 		for _, s := range []struct{ to, from *string }{{&cr.Portal, &d.Portal}, {&cr.Owner, &d.Owner},
-			{&cr.Environment, &d.Environment}, {&cr.Stage, &d.Stage}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}} {
+			{&cr.Environment, &d.Environment}, {&cr.Stage, &d.Stage}, {&cr.Mode, &d.Mode}, {&cr.Adopt, &d.Adopt}, {&cr.Settings, &d.Settings}} {
 			if *s.to == "" {
 				*s.to = *s.from
 			}

@@ -153,6 +153,7 @@ type Schedules struct {
 	Tick     string `yaml:"tick,omitempty" jsonschema:"default=* * * * *" doc:"When to look for due work (cron line)."`
 	Survey   string `yaml:"survey,omitempty" jsonschema:"default=*/5 * * * *" doc:"When to list what the portals hold (cron line)."`
 	Usage    string `yaml:"usage,omitempty" jsonschema:"default=17 * * * *" doc:"When to read what the credentials use (cron line)."`
+	Settings string `yaml:"settings,omitempty" jsonschema:"default=37 * * * *" doc:"When to compare what create says with what the portals have (cron line)."`
 }
 
 // HTTP is the listener for machines and browsers.

@@ -54,7 +54,16 @@ type Change struct {
 	From   []string `json:"from"`
 	To     []string `json:"to"`
 	Effect Effect   `json:"effect"`
-	list   bool
+}
+
+// lists tells the fields that are lists: a change of one is what it gains and loses.
+func (f Field) lists() bool {
+	switch f {
+	case FieldTags, FieldPrivileges, FieldItems, FieldReferrers:
+		return true
+	case FieldTitle, FieldFolder, FieldSnippet, FieldDescription, FieldSharing, FieldProtect:
+	}
+	return false
 }
 
 // Added and Removed are what a list gains and loses by the change.
@@ -71,18 +80,23 @@ func without(list, others []string) []string {
 type Changes []Change
 
 // Diff compares what is wanted with what the portal has. What the specification does
-// not manage is left out.
+// not manage is left out; so are items that only the portal can name (Spec.Sourced).
 func Diff(want *Spec, have Settings) Changes {
+	return slices.DeleteFunc(Managed(want, have), func(c Change) bool { return slices.Equal(c.From, c.To) })
+}
+
+// Managed lists every setting that the specification manages, whether it differs or not.
+func Managed(want *Spec, have Settings) Changes {
 	s := have.clean()
 	cs := Changes{}
 	one := func(f Field, from, to string, managed bool) {
-		if managed && from != to {
+		if managed {
 			cs = append(cs, Change{Field: f, From: []string{from}, To: []string{to}, Effect: EffectOf(f)})
 		}
 	}
 	list := func(f Field, from, to []string, managed bool) {
-		if managed && !slices.Equal(from, to) {
-			cs = append(cs, Change{Field: f, From: full(from), To: full(to), Effect: EffectOf(f), list: true})
+		if managed {
+			cs = append(cs, Change{Field: f, From: full(from), To: full(to), Effect: EffectOf(f)})
 		}
 	}
 	one(FieldTitle, s.Title, want.Title, want.Title != "")
@@ -93,7 +107,7 @@ func Diff(want *Spec, have Settings) Changes {
 	one(FieldSharing, string(s.Sharing), string(want.Sharing), want.Sharing != "")
 	one(FieldProtect, strconv.FormatBool(s.Protected), strconv.FormatBool(want.Protect), true)
 	list(FieldPrivileges, s.Privileges, tidy(want.Privileges), want.Privileges != nil)
-	list(FieldItems, s.Items, tidy(lower(want.Items)), want.Items != nil)
+	list(FieldItems, s.Items, tidy(lower(want.Items)), want.Items != nil && !want.Sourced())
 	list(FieldReferrers, s.Referrers, want.HTTPReferrers(), want.Referrers != nil)
 	return cs
 }
@@ -111,6 +125,41 @@ func (cs Changes) NeedReplacement() bool {
 	return slices.ContainsFunc(cs, func(c Change) bool { return c.Effect == EffectKillsKeys })
 }
 
+// Killing are the changes that need a replacement.
+func (cs Changes) Killing() Changes {
+	return slices.DeleteFunc(slices.Clone(cs), func(c Change) bool { return c.Effect != EffectKillsKeys })
+}
+
+// Line is the change in one line, for a history: title: "Old" -> "New".
+func (c Change) Line() string {
+	if c.Field.lists() {
+		return string(c.Field) + ": " + strings.Join(slices.Concat(signed("-", c.Removed()), signed("+", c.Added())), " ")
+	}
+	return string(c.Field) + ": " + short(c.From) + " -> " + short(c.To)
+}
+
+func signed(sign string, list []string) []string {
+	const most = 5
+	var out []string
+	for i, v := range list {
+		if i == most {
+			return append(out, fmt.Sprintf("(%s%d more)", sign, len(list)-most))
+		}
+		out = append(out, sign+shown(v))
+	}
+	return out
+}
+
+// short is one value in quotes; of a long text its beginning.
+func short(values []string) string {
+	const most = 60
+	text := strings.Join(values, ", ")
+	if r := []rune(text); len(r) > most {
+		text = string(r[:most]) + "..."
+	}
+	return strconv.Quote(text)
+}
+
 // Harmless are the changes to make in place.
 func (cs Changes) Harmless() Changes {
 	return slices.DeleteFunc(slices.Clone(cs), func(c Change) bool { return c.Effect == EffectKillsKeys })
@@ -123,14 +172,14 @@ func (cs Changes) Text() string {
 	for _, c := range cs {
 		fmt.Fprintf(&b, "%s (%s)\n", c.Field, effectWords(c.Effect))
 		from, to := c.From, c.To
-		if c.list {
+		if c.Field.lists() {
 			from, to = c.Removed(), c.Added()
 		}
 		for _, v := range from {
-			fmt.Fprintf(&b, "  - %s\n", line(v, c.list))
+			fmt.Fprintf(&b, "  - %s\n", line(v, c.Field.lists()))
 		}
 		for _, v := range to {
-			fmt.Fprintf(&b, "  + %s\n", line(v, c.list))
+			fmt.Fprintf(&b, "  + %s\n", line(v, c.Field.lists()))
 		}
 	}
 	return b.String()

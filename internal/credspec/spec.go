@@ -54,6 +54,10 @@ type Spec struct {
 	Description string
 	Privileges  []string // without item grants
 	Items       []string // ids that the key may read
+	// ItemsSearch and ItemsGroup name further ones: what a search of the organisation finds, and what is shared with a
+	// group. Only the portal knows which those are: see Sourced and WithItems.
+	ItemsSearch string
+	ItemsGroup  string
 	Referrers   []string // AnyReferrer alone: no limit
 	Protect     bool     // against deletion
 	Sharing     Sharing  // "" is not managed
@@ -100,6 +104,17 @@ func lower(list []string) []string {
 	return out
 }
 
+// Sourced tells whether the items are not known before the portal was asked.
+func (s *Spec) Sourced() bool { return s.ItemsSearch != "" || s.ItemsGroup != "" }
+
+// WithItems is the specification with what its search and its group came to: ids, all
+// items in one sorted list, and nothing left to ask.
+func (s *Spec) WithItems(found []string) *Spec {
+	out := *s
+	out.Items, out.ItemsSearch, out.ItemsGroup = full(tidy(lower(slices.Concat(s.Items, found)))), "", ""
+	return &out
+}
+
 // Grants is what to register: privileges with the item grants.
 func (s *Spec) Grants() []string { return Join(s.Privileges, s.Items) }
 
@@ -127,12 +142,21 @@ func personal(privileges []string) []string {
 // Unrestricted tells of a public key that works from everywhere without anybody having said that it should.
 func (s *Spec) Unrestricted() bool { return s.Use == UsePublic && len(s.Referrers) == 0 }
 
+// UnrestrictedAt tells of a public key that works from everywhere at its portal, whatever the
+// configuration says of it, without anybody having said that it should.
+func (s *Spec) UnrestrictedAt(have Settings) bool {
+	return s.Use == UsePublic && len(have.Referrers) == 0 && !slices.Equal(s.Referrers, []string{AnyReferrer})
+}
+
 // SpecOf is the specification of what a portal has: Diff of the two is empty. Where the
 // key acts as its owner it says so, since somebody acknowledged that at the portal.
 func SpecOf(have Settings) Spec {
 	s := have.clean()
 	spec := Spec{Use: UsePrivate, Title: s.Title, Folder: s.Folder, Tags: s.Tags, Snippet: s.Snippet, Description: s.Description, Privileges: s.Privileges,
-		Items: s.Items, Referrers: s.Referrers, Protect: s.Protected, Sharing: s.Sharing, Drift: DriftReport}
+		Items: s.Items, Referrers: s.Referrers, Protect: s.Protected, Drift: DriftReport}
+	if s.Sharing == SharePrivate || s.Sharing == ShareOrg {
+		spec.Sharing = s.Sharing // with groups or everybody is nothing that a specification asks for
+	}
 	if len(spec.Referrers) == 0 {
 		spec.Referrers = []string{AnyReferrer}
 	}

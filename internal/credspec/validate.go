@@ -22,6 +22,7 @@ const (
 	maxTag         = 128
 	maxFolder      = 250
 	maxReferrer    = 2048
+	maxQuery       = 1024
 )
 
 // The forms. Two words and more between colons make a privilege of known shape.
@@ -57,6 +58,7 @@ func Validate(spec *Spec, product Product, owner []string) []Problem {
 	v.tags()
 	v.privileges()
 	v.items()
+	v.sharing()
 	v.referrers()
 	v.use()
 	return v.problems
@@ -221,6 +223,18 @@ func (v *validator) items() {
 			v.bad(at("items", i), "copy the 32 hexadecimal digits after id= from the address of the item's page", "is no item id")
 		}
 		v.twice(at("items", i), id, v.spec.Items[:i])
+	}
+	v.text("items_search", v.spec.ItemsSearch, maxQuery, false)
+	if g := v.spec.ItemsGroup; g != "" && !itemForm.MatchString(strings.ToLower(g)) {
+		v.bad("items_group", "copy the 32 hexadecimal digits after id= from the address of the group's page", "is no group id")
+	}
+}
+
+func (v *validator) sharing() {
+	switch v.spec.Sharing {
+	case "", SharePrivate, ShareOrg:
+	default:
+		v.bad("sharing", "write private or organization; nobody else needs to find a credential", "%s is no sharing of a credential", shown(string(v.spec.Sharing)))
 	}
 }
 
