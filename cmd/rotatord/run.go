@@ -131,7 +131,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if p.people != nil {
 		p.people.command = v.Command
 	}
-	if p.slack, err = p.newActor(ctx); err != nil {
+	if p.slack, err = p.newActor(); err != nil {
 		return nil, err
 	}
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
@@ -236,6 +236,9 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			p.app.fleet.Configure(cfg.FleetPolicy(), cfg.FleetMembers())
 			if p.acks != nil {
 				p.acks.Use(consumers)
+			}
+			if p.people != nil {
+				p.people.again(p.slack)
 			}
 		}
 		return next.fleet, nil

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"rotatord/internal/alert"
@@ -23,40 +22,24 @@ func newSlack(ctx context.Context, s *config.Slack, started time.Time) (*slack.N
 		}
 		o.Mentions = append(o.Mentions, to)
 	}
-	secrets := []secretOf{{"webhook", s.Webhook, &o.Webhook}, {"bot_token", s.BotToken, &o.BotToken}}
+	o.Webhook, o.BotToken = sourceOf(s.Webhook), sourceOf(s.BotToken)
 	if s.Actions != nil {
-		o.Actions = true
-		secrets = append(secrets, secretOf{"actions.app_token", s.Actions.AppToken, &o.AppToken})
+		o.Actions, o.AppToken = true, sourceOf(s.Actions.AppToken)
 	}
-	for _, one := range secrets {
-		if one.from.IsZero() {
-			continue
-		}
-		var err error
-		if *one.to, err = one.from.Resolve(ctx); err != nil {
-			return nil, fmt.Errorf("alerts.slack.%s: %w", one.key, err)
-		}
+	n, err := slack.New(o)
+	if err != nil {
+		return nil, err
 	}
-	return slack.New(o)
-}
-
-type secretOf struct {
-	key  string
-	from config.SecretRef
-	to   *rotate.Secret
+	return n, n.Read(ctx)
 }
 
 // newActor is what carries out the buttons of messages; nil if there are none.
-func (p *process) newActor(ctx context.Context) (*slack.Actor, error) {
+func (p *process) newActor() (*slack.Actor, error) {
 	s := p.app.cfg.Alerts.Slack
 	if p.people == nil || p.people.slack == nil || s == nil || s.Actions == nil {
 		return nil, nil
 	}
-	token, err := s.Actions.AppToken.Resolve(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("alerts.slack.actions.app_token: %w", err)
-	}
-	return slack.NewActor(slack.ActorOptions{Notifier: p.people.slack, AppToken: token, Users: s.Actions.Users, Alerts: slackDesk{p.people}, Log: p.app.log,
+	return slack.NewActor(slack.ActorOptions{Notifier: p.people.slack, Users: s.Actions.Users, Alerts: slackDesk{p.people}, Log: p.app.log,
 		Order: p.people.give})
 }
 

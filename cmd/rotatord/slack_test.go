@@ -15,6 +15,7 @@ import (
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/alert/slack/slacktest"
+	"rotatord/internal/alert/wire"
 	"rotatord/internal/config"
 	"rotatord/internal/daemon"
 	"rotatord/internal/rotate"
@@ -100,14 +101,19 @@ func TestSlackAppOfTheConfig(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &process{app: &app{cfg: cfg}, people: &talker{slack: n}}
-	if a, err := p.newActor(t.Context()); err != nil || a == nil {
+	if a, err := p.newActor(); err != nil || a == nil {
 		t.Errorf("newActor = %v, %v", a, err)
 	}
 	cfg.Alerts.Slack.Actions = nil
-	if a, err := p.newActor(t.Context()); err != nil || a != nil {
+	if a, err := p.newActor(); err != nil || a != nil {
 		t.Errorf("newActor without actions = %v, %v", a, err)
 	}
 	var _ slack.Alerts = slackDesk{}
+}
+
+// literal is a secret that never changes.
+func literal(text string) wire.Source {
+	return func(context.Context) (rotate.Secret, error) { return rotate.NewSecret(text), nil }
 }
 
 // memory is a Store.
@@ -165,7 +171,7 @@ func awaitCall(t *testing.T, s *slacktest.Server, method, word string) slacktest
 func TestActFromSlack(t *testing.T) {
 	s := slacktest.New(t)
 	s.Mentions = []string{"<!here>"}
-	n, err := slack.New(slack.Options{BotToken: rotate.NewSecret(slacktest.BotToken), Channel: slacktest.Channel, Mention: "<!here>", Actions: true,
+	n, err := slack.New(slack.Options{BotToken: literal(slacktest.BotToken), AppToken: literal(slacktest.AppToken), Channel: slacktest.Channel, Mention: "<!here>", Actions: true,
 		Timeout: 5 * time.Second, API: s.API(), Started: time.Now()})
 	if err != nil {
 		t.Fatal(err)
@@ -181,7 +187,7 @@ func TestActFromSlack(t *testing.T) {
 			return nil, nil
 		}}
 	ordered := make(chan rotate.Command, 1)
-	actor, err := slack.NewActor(slack.ActorOptions{Notifier: n, AppToken: rotate.NewSecret(slacktest.AppToken), Users: []string{"U0ADA00001"}, Alerts: slackDesk{people},
+	actor, err := slack.NewActor(slack.ActorOptions{Notifier: n, Users: []string{"U0ADA00001"}, Alerts: slackDesk{people},
 		Order: func(_ context.Context, _ rotate.Name, cmd rotate.Command) error { ordered <- cmd; return nil }})
 	if err != nil {
 		t.Fatal(err)

@@ -288,3 +288,35 @@ func (w *slackWorld) sealed(t *testing.T) {
 	}
 	w.daemon.terminate(t)
 }
+
+// TestNewTokensCountAfterAReload: tokens that were revoked are replaced by writing their
+// files; after a reload messages and buttons go on.
+func TestNewTokensCountAfterAReload(t *testing.T) {
+	t.Parallel()
+	w := newSlackWorld(t)
+	w.await(t, "the first key is published", func(ctx context.Context) bool { return w.daemon.status(ctx).Live.Generation == 1 })
+	if r := runCLI(t, "--config", w.config, "hold", "app", "--reason", "a release"); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	const expiring, newBot, newApp = "no rotation is on its way", "xoxb-2-CaNaRyNeWbOt", "xapp-2-CaNaRyNeWaPp"
+	w.shown(t, expiring, "rotatord_acknowledge")
+	w.slack.Revoke(newBot, newApp)
+	if r := runCLI(t, "--config", w.config, "alerts", "ack", "expiring/app"); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	w.await(t, "Slack refuses the old token", func(context.Context) bool {
+		log, err := os.ReadFile(w.log)
+		return err == nil && strings.Contains(string(log), "message was not delivered") && strings.Contains(string(log), "slack takes no connection for actions")
+	})
+	w.secret(t, "bot-token", newBot)
+	w.secret(t, "app-token", newApp)
+	if _, err := w.daemon.client.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.socket = w.slack.Socket(t)
+	w.shown(t, "Acknowledged by ", "rotatord_snooze")
+	w.press(t, ada, expiring, "rotatord_snooze")
+	w.recorded(t, rotate.EventAlert, "alert expiring/app snoozed until ")
+	w.daemon.terminate(t)
+	w.checkNoSecrets(t, slacktest.BotToken, slacktest.AppToken, newBot, newApp)
+}

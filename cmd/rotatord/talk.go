@@ -124,6 +124,14 @@ func notifiers(a *app, o *alert.Options) error {
 	return err
 }
 
+// again tries now what was refused, with secrets as they are now.
+func (t *talker) again(actor *slack.Actor) {
+	t.Again()
+	if actor != nil {
+		actor.Again()
+	}
+}
+
 func (t *talker) run(ctx context.Context) error { return t.Run(ctx) }
 
 // begun notes that a daemon has started, and returns what notes that it stops. What

@@ -137,6 +137,7 @@ type state struct {
 type wayState struct {
 	Pause    time.Time `json:"pause,omitzero"` // nothing is sent before
 	failures int       // in a row
+	asked    bool      // Pause is the other side's wish
 }
 
 func (s *state) load(ctx context.Context, store Store) error {

@@ -179,12 +179,28 @@ func (a *Alerter) refused(ctx context.Context, w *way, it item, err error, now t
 	}
 	s := a.state.ways[w.name]
 	rest := max(rotate.WaitOf(err), backoff(s.failures))
-	s.Pause, s.failures = now.Add(rest), s.failures+1
+	s.Pause, s.failures, s.asked = now.Add(rest), s.failures+1, rotate.KindOf(err) == rotate.KindRateLimited
 	a.state.ways[w.name] = s
-	if rotate.KindOf(err) == rotate.KindRateLimited { // it binds a restarted daemon too
+	if s.asked { // it binds a restarted daemon too
 		a.keep(put(ctx, a.o.Store, wayPrefix+w.name, s))
 	}
 	return rest, false
+}
+
+// Again tries now what failed, for somebody who has mended it. What the other side asked
+// to wait for is waited for.
+func (a *Alerter) Again() {
+	a.desk.Lock()
+	for name, s := range a.state.ways {
+		if s.failures > 0 && !s.asked {
+			s.Pause = time.Time{}
+			a.state.ways[name] = s
+		}
+	}
+	a.desk.Unlock()
+	for _, w := range a.ways {
+		ring(w.wake)
+	}
 }
 
 func backoff(failures int) time.Duration {

@@ -70,6 +70,10 @@ func (a *Actor) pressed(ctx context.Context, c slackgo.InteractionCallback, pres
 		_, value, _ = strings.Cut(press.BlockID, ":")
 	}
 	log := a.o.Log.With(slog.String("button", press.ActionID), slog.String("user", c.User.ID))
+	if err := a.o.Notifier.signIn(ctx); err != nil {
+		log.ErrorContext(ctx, "a button was pressed, and nobody can be answered", slog.Any("err", err))
+		return
+	}
 	if err := json.Unmarshal([]byte(value), &at.Target); err != nil || at.Target.Key == "" {
 		log.WarnContext(ctx, "a button of another version was pressed")
 		a.whisper(ctx, c.User.ID, at, "This button is of another version of rotatord. Use the command of the message.")
@@ -135,7 +139,7 @@ func (a *Actor) do(ctx context.Context, id string, t target, by string) (string,
 func (a *Actor) ask(ctx context.Context, c slackgo.InteractionCallback, at where) {
 	view, err := compromisedView(at)
 	if err == nil {
-		_, err = a.o.Notifier.bot.api.OpenViewContext(ctx, c.TriggerID, view)
+		_, err = a.o.Notifier.bot.api().OpenViewContext(ctx, c.TriggerID, view)
 	}
 	if err != nil {
 		err = a.wire.errorOf("open a dialog", false, err)
@@ -180,7 +184,12 @@ func (a *Actor) submitted(ctx context.Context, c slackgo.InteractionCallback) (a
 		ctx, cancel := context.WithTimeout(ctx, deedTimeout)
 		defer cancel()
 		log := a.o.Log.With(slog.String("button", askCompromised), slog.String("user", c.User.ID), slog.String("alert", at.Target.Key))
-		err := a.o.Order(ctx, rotate.Name(at.Target.Credential), cmd)
+		err := a.o.Notifier.signIn(ctx)
+		if err != nil {
+			log.ErrorContext(ctx, "a dialog was sent, and nobody can be answered", slog.Any("err", err))
+			return
+		}
+		err = a.o.Order(ctx, rotate.Name(at.Target.Credential), cmd)
 		a.answer(ctx, log, c.User, at, "🚨 Compromised: a new key is made, and every other one is revoked after it", err)
 	}
 }
@@ -197,7 +206,7 @@ func (a *Actor) answer(ctx context.Context, log *slog.Logger, u slackgo.User, at
 		return
 	}
 	text := said + " by " + person(actor(u))
-	_, _, err = a.o.Notifier.bot.api.PostMessageContext(ctx, at.Channel, slackgo.MsgOptionText(text, false), slackgo.MsgOptionTS(at.Message))
+	_, _, err = a.o.Notifier.bot.api().PostMessageContext(ctx, at.Channel, slackgo.MsgOptionText(text, false), slackgo.MsgOptionTS(at.Message))
 	if err != nil {
 		log.WarnContext(ctx, "the thread was not told of an order", slog.Any("err", a.wire.errorOf("post to a thread", true, err)))
 	}
@@ -219,7 +228,7 @@ func refusalText(err error) string {
 
 // whisper is for one person's eyes.
 func (a *Actor) whisper(ctx context.Context, user string, at where, text string) {
-	_, err := a.o.Notifier.bot.api.PostEphemeralContext(ctx, at.Channel, user, slackgo.MsgOptionText(text, false))
+	_, err := a.o.Notifier.bot.api().PostEphemeralContext(ctx, at.Channel, user, slackgo.MsgOptionText(text, false))
 	if err != nil {
 		a.o.Log.WarnContext(ctx, "an answer was not shown", slog.Any("err", a.wire.errorOf("answer a person", true, err)))
 	}

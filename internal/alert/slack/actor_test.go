@@ -106,7 +106,7 @@ func newStage(t *testing.T) *stage {
 			}
 		}
 	}
-	a, err := NewActor(ActorOptions{Notifier: n, AppToken: rotate.NewSecret(slacktest.AppToken), Users: []string{ada}, Alerts: g.desk,
+	a, err := NewActor(ActorOptions{Notifier: n, Users: []string{ada}, Alerts: g.desk,
 		Order: g.desk.Order, Log: slog.New(slog.NewJSONHandler(g.log, nil))})
 	if err != nil {
 		t.Fatal(err)

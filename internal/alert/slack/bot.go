@@ -15,17 +15,40 @@ import (
 
 // bot is the way with a token.
 type bot struct {
-	api     *slackgo.Client
 	channel string
 	started time.Time
 
 	mu     sync.Mutex
+	token  string          // guarded by mu: of client
+	client *slackgo.Client // guarded by mu; nil before signIn
 	posted map[string]ref  // guarded by mu: by key, of what does not end; the engine may not know yet
 	unsure map[string]bool // guarded by mu: keys whose post has an unknown outcome
 }
 
-func newBot(w *wire, o Options) *bot {
-	return &bot{api: w.api(o), channel: o.Channel, started: o.Started, posted: map[string]ref{}, unsure: map[string]bool{}}
+func newBot(o Options) *bot {
+	return &bot{channel: o.Channel, started: o.Started, posted: map[string]ref{}, unsure: map[string]bool{}}
+}
+
+// signIn reads the token, so that one that was changed counts from the next message on.
+func (n *Notifier) signIn(ctx context.Context) error {
+	token, err := n.wire.read(ctx, "bot token", n.options.BotToken)
+	if err != nil {
+		return err
+	}
+	b := n.bot
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.client == nil || b.token != token {
+		b.token, b.client = token, n.wire.api(n.options, token)
+	}
+	return nil
+}
+
+// api is for who has signed in.
+func (b *bot) api() *slackgo.Client {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.client
 }
 
 // ref finds a message again, and tells what was told last.
@@ -149,7 +172,7 @@ func (n *Notifier) first(ctx context.Context, o alert.Notice) (ref, error) {
 	}
 	b := n.bot
 	channel, ts, err := n.write(n.render(o, mention), func(options []slackgo.MsgOption) (string, string, error) {
-		return b.api.PostMessageContext(ctx, b.channel, append(options, metadata(o), slackgo.MsgOptionDisableLinkUnfurl(), slackgo.MsgOptionDisableMediaUnfurl())...)
+		return b.api().PostMessageContext(ctx, b.channel, append(options, metadata(o), slackgo.MsgOptionDisableLinkUnfurl(), slackgo.MsgOptionDisableMediaUnfurl())...)
 	}, "post a message")
 	if err != nil {
 		if unsure(err) {
@@ -198,7 +221,7 @@ const (
 // Slack tells nobody of a change.
 func (n *Notifier) update(ctx context.Context, at ref, o alert.Notice) (fate, error) {
 	_, _, err := n.write(n.render(o, n.mention(o)), func(options []slackgo.MsgOption) (string, string, error) {
-		channel, ts, _, err := n.bot.api.UpdateMessageContext(ctx, at.channel, at.ts, append(options, metadata(o))...)
+		channel, ts, _, err := n.bot.api().UpdateMessageContext(ctx, at.channel, at.ts, append(options, metadata(o))...)
 		return channel, ts, err
 	}, "update a message")
 	switch codeOf(err) {
@@ -230,7 +253,7 @@ func (n *Notifier) reply(ctx context.Context, at ref, o alert.Notice, fresh, wor
 	if o.Loud && !fresh && worse && !resolved(o) {
 		options = append(options, slackgo.MsgOptionBroadcast())
 	}
-	_, _, err := n.bot.api.PostMessageContext(ctx, at.channel, options...)
+	_, _, err := n.bot.api().PostMessageContext(ctx, at.channel, options...)
 	err = n.errorOf("post to a thread", err)
 	if codeOf(err) == "thread_not_found" || codeOf(err) == "restricted_action_thread_locked" {
 		return nil // the message says how it stands
@@ -262,7 +285,7 @@ func since(o alert.Notice) string {
 func (n *Notifier) find(ctx context.Context, o alert.Notice) (ref, error) {
 	const newest = 100
 	params := &slackgo.GetConversationHistoryParameters{ChannelID: n.bot.channel, Limit: newest, IncludeAllMetadata: true, Oldest: since(o)}
-	page, err := n.bot.api.GetConversationHistoryContext(ctx, params)
+	page, err := n.bot.api().GetConversationHistoryContext(ctx, params)
 	if err != nil {
 		err = n.wire.errorOf("look for a message", false, err)
 		if codeOf(err) == "missing_scope" {

@@ -35,7 +35,10 @@ func (n *Notifier) checkWebhook(ctx context.Context) error {
 }
 
 func (n *Notifier) checkBot(ctx context.Context) error {
-	who, err := n.bot.api.AuthTestContext(ctx)
+	if err := n.signIn(ctx); err != nil {
+		return err
+	}
+	who, err := n.bot.api().AuthTestContext(ctx)
 	if err != nil {
 		return n.wire.errorOf("check the bot token", false, err)
 	}
@@ -44,7 +47,7 @@ func (n *Notifier) checkBot(ctx context.Context) error {
 	}
 	scopes := strings.FieldsFunc(who.Header.Get("X-Oauth-Scopes"), func(r rune) bool { return r == ',' || r == ' ' })
 	private := strings.HasPrefix(n.bot.channel, "G")
-	channel, err := n.bot.api.GetConversationInfoContext(ctx, &slackgo.GetConversationInfoInput{ChannelID: n.bot.channel})
+	channel, err := n.bot.api().GetConversationInfoContext(ctx, &slackgo.GetConversationInfoInput{ChannelID: n.bot.channel})
 	switch {
 	case len(scopes) > 0 && !slices.Contains(scopes, "chat:write"):
 		return n.trouble("check the scopes", "missing_scope", "the app lacks the scope chat:write, with which it posts")
@@ -68,11 +71,14 @@ func (n *Notifier) checkBot(ctx context.Context) error {
 
 // checkApp asks for a connection, which is not opened.
 func (n *Notifier) checkApp(ctx context.Context) error {
-	if n.appToken.IsZero() {
+	if n.options.AppToken == nil {
 		return nil
 	}
-	api := n.wire.api(n.options, slackgo.OptionAppLevelToken(n.appToken.Reveal()))
-	_, _, err := api.StartSocketModeContext(ctx)
+	token, err := n.wire.read(ctx, "app token", n.options.AppToken)
+	if err != nil {
+		return err
+	}
+	_, _, err = n.wire.api(n.options, "", slackgo.OptionAppLevelToken(token)).StartSocketModeContext(ctx)
 	if err == nil {
 		return nil
 	}

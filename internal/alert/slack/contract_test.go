@@ -16,7 +16,6 @@ import (
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/notifytest"
 	"rotatord/internal/alert/slack/slacktest"
-	"rotatord/internal/rotate"
 )
 
 // front stands before the workspace and answers as it is told.
@@ -111,8 +110,8 @@ func rig(t *testing.T, options func(*slacktest.Server) Options, loud bool) notif
 	t.Cleanup(srv.CloseClientConnections) // first: a handler that hangs waits for its client
 	o := options(f.slack)
 	o.Timeout = notifytest.TimeLimit / 4
-	if !o.Webhook.IsZero() {
-		o.Webhook = rotate.NewSecret(srv.URL + slacktest.Hook)
+	if o.Webhook != nil {
+		o.Webhook = fixed(srv.URL + slacktest.Hook)
 	} else {
 		o.API = srv.URL + "/api/"
 	}

@@ -68,8 +68,8 @@ func TestCheck(t *testing.T) {
 		says  string // "" is fine
 	}{
 		{"fine", func(*slacktest.Server, *Options) {}, ""},
-		{"wrong token", func(_ *slacktest.Server, o *Options) { o.BotToken = rotate.NewSecret("xoxb-other-CaNaRy") }, "does not know the token"},
-		{"wrong app token", func(_ *slacktest.Server, o *Options) { o.AppToken = rotate.NewSecret("xapp-other-CaNaRy") }, "connections:write"},
+		{"wrong token", func(_ *slacktest.Server, o *Options) { o.BotToken = fixed("xoxb-other-CaNaRy") }, "does not know the token"},
+		{"wrong app token", func(_ *slacktest.Server, o *Options) { o.AppToken = fixed("xapp-other-CaNaRy") }, "connections:write"},
 		{"no scope to post", func(s *slacktest.Server, _ *Options) { s.Scopes = "channels:read,channels:history" }, "the scope chat:write"},
 		{"no scope to look at the channel", func(s *slacktest.Server, _ *Options) { s.Scopes = "chat:write" }, "the scope channels:read"},
 		{"no scope to look back", func(s *slacktest.Server, _ *Options) { s.Scopes = "chat:write,channels:read" }, "the scope channels:history"},
@@ -82,7 +82,7 @@ func TestCheck(t *testing.T) {
 		{"webhook, fine", func(s *slacktest.Server, o *Options) { *o = byHook(s) }, ""},
 		{"webhook gone", func(s *slacktest.Server, o *Options) {
 			*o = byHook(s)
-			o.Webhook = rotate.NewSecret(s.URL + slacktest.Hook + "x")
+			o.Webhook = fixed(s.URL + slacktest.Hook + "x")
 		}, "the webhook was deleted"},
 		{"webhook's channel archived", func(s *slacktest.Server, o *Options) {
 			*o = byHook(s)
@@ -105,15 +105,15 @@ func TestCheck(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	hook, token := rotate.NewSecret("https://hooks.slack.com"+slacktest.Hook), rotate.NewSecret(slacktest.BotToken)
+	hook, token := fixed("https://hooks.slack.com"+slacktest.Hook), fixed(slacktest.BotToken)
 	for _, tt := range []struct {
 		name string
 		o    Options
 		says string
 	}{
-		{"no URL", Options{Webhook: rotate.NewSecret("https://hooks.slack.com" + slacktest.Hook + "%zz"), Timeout: 1}, "no URL"},
-		{"http", Options{Webhook: rotate.NewSecret("http://hooks.slack.com" + slacktest.Hook), Timeout: 1}, "no https URL"},
-		{"no path", Options{Webhook: rotate.NewSecret("https://hooks.slack.com/"), Timeout: 1}, "no path"},
+		{"no URL", Options{Webhook: fixed("https://hooks.slack.com" + slacktest.Hook + "%zz"), Timeout: 1}, "no URL"},
+		{"http", Options{Webhook: fixed("http://hooks.slack.com" + slacktest.Hook), Timeout: 1}, "no https URL"},
+		{"no path", Options{Webhook: fixed("https://hooks.slack.com/"), Timeout: 1}, "no path"},
 		{"neither", Options{Timeout: 1}, "a webhook or a bot token"},
 		{"both", Options{Webhook: hook, BotToken: token, Channel: "C0123", Timeout: 1}, "not both"},
 		{"a channel's name", Options{BotToken: token, Channel: "#alerts", Timeout: 1}, "no channel's id"},
@@ -121,8 +121,13 @@ func TestOptions(t *testing.T) {
 		{"mention by name", Options{Webhook: hook, Mention: "@maps-team", Timeout: 1}, "mention"},
 		{"mention of an owner by name", Options{Webhook: hook, Mentions: []Mention{{Owner: "x", Who: "maps"}}, Timeout: 1}, "mention"},
 		{"no timeout", Options{Webhook: hook}, "timeout"},
+		{"an empty token", Options{BotToken: fixed(""), Channel: "C0123", Timeout: 1}, "the bot token for Slack: auth: it is empty"},
+		{"an unreadable app token", Options{BotToken: token, AppToken: unreadable, Channel: "C0123", Timeout: 1}, "the app token for Slack: auth: no such file"},
 	} {
-		_, err := New(tt.o)
+		n, err := New(tt.o)
+		if err == nil {
+			err = n.Read(t.Context())
+		}
 		if err == nil || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: New gave %v, want %q", tt.name, err, tt.says)
 		}

@@ -1,6 +1,8 @@
 package slack
 
 import (
+	"context"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"rotatord/internal/alert"
 	"rotatord/internal/alert/slack/slacktest"
+	said "rotatord/internal/alert/wire"
 	"rotatord/internal/rotate"
 )
 
@@ -29,13 +32,21 @@ func newServer(t *testing.T) *slacktest.Server {
 }
 
 func byToken(s *slacktest.Server) Options {
-	return Options{BotToken: rotate.NewSecret(slacktest.BotToken), AppToken: rotate.NewSecret(slacktest.AppToken), Channel: slacktest.Channel,
+	return Options{BotToken: fixed(slacktest.BotToken), AppToken: fixed(slacktest.AppToken), Channel: slacktest.Channel,
 		Mention: onCall, Mentions: []Mention{{Owner: "Team Maps", Severities: []alert.Severity{alert.SeverityWarning, alert.SeverityCritical}, Who: mapsTeam},
 			{Who: onCall}}, Actions: true, Timeout: 5 * time.Second, API: s.API(), Started: now()}
 }
 
 func byHook(s *slacktest.Server) Options {
-	return Options{Webhook: rotate.NewSecret(s.URL + slacktest.Hook), Mention: onCall, Timeout: 5 * time.Second}
+	return Options{Webhook: fixed(s.URL + slacktest.Hook), Mention: onCall, Timeout: 5 * time.Second}
+}
+
+func fixed(text string) said.Source {
+	return func(context.Context) (rotate.Secret, error) { return rotate.NewSecret(text), nil }
+}
+
+func unreadable(context.Context) (rotate.Secret, error) {
+	return rotate.Secret{}, errors.New("no such file")
 }
 
 func notifier(t *testing.T, o Options) *Notifier {

@@ -5,7 +5,7 @@
 // brought up to date through its life, with its story in the thread; and with an app
 // token people can act from there (Actor).
 //
-// Contract: tokens and the webhook's address are in no error and no log; a message stays
+// Contract: tokens and the webhook's address are read at each use, and are in no error and no log; a message stays
 // inside Block Kit's documented limits whatever is in it; what comes from elsewhere is
 // escaped and mentions nobody; a 429's Retry-After is handed on.
 //
@@ -40,10 +40,10 @@ type Mention struct {
 
 // Options of New. There is a Webhook, or a BotToken and a Channel.
 type Options struct {
-	Webhook  rotate.Secret // https, or http to this machine
-	BotToken rotate.Secret
-	AppToken rotate.Secret // for Check; NewActor uses it
-	Channel  string        // its id
+	Webhook  said.Source // https, or http to this machine
+	BotToken said.Source
+	AppToken said.Source // for Check and an Actor
+	Channel  string      // its id
 	// Mention is whom to call in what is critical if no line of Mentions says otherwise.
 	Mention   string
 	Mentions  []Mention
@@ -57,11 +57,9 @@ type Options struct {
 // Notifier posts to one channel. It is safe for concurrent use.
 type Notifier struct {
 	wire     *wire
-	webhook  rotate.Secret
 	bot      *bot // nil: by webhook
 	mentions []Mention
 	actions  bool
-	appToken rotate.Secret
 	options  Options
 }
 
@@ -72,9 +70,9 @@ var (
 	channelForm = regexp.MustCompile(`^[CGD][A-Z0-9]{2,}$`)
 )
 
-// New checks the options. It sends nothing.
+// New checks the options. It reads and sends nothing.
 func New(o Options) (*Notifier, error) {
-	byWebhook, byBot := !o.Webhook.IsZero(), !o.BotToken.IsZero()
+	byWebhook, byBot := o.Webhook != nil, o.BotToken != nil
 	switch {
 	case byWebhook == byBot:
 		return nil, errors.New("configure Slack: want a webhook or a bot token, and not both")
@@ -85,11 +83,6 @@ func New(o Options) (*Notifier, error) {
 	case o.Timeout <= 0:
 		return nil, errors.New("configure Slack: timeout must be above zero")
 	}
-	if byWebhook {
-		if err := hook(o.Webhook); err != nil {
-			return nil, err
-		}
-	}
 	mentions := slices.Clone(o.Mentions)
 	if o.Mention != "" && !slices.ContainsFunc(mentions, func(m Mention) bool { return m.Owner == "" }) {
 		mentions = append(mentions, Mention{Who: o.Mention})
@@ -99,11 +92,25 @@ func New(o Options) (*Notifier, error) {
 			return nil, fmt.Errorf("configure Slack: mention %q is not of the form <@U012AB3CD>, <!subteam^S012AB3CD>, <!here> or <!channel>", m.Who)
 		}
 	}
-	n := &Notifier{wire: newWire(o), webhook: o.Webhook, mentions: mentions, actions: o.Actions, appToken: o.AppToken, options: o}
+	n := &Notifier{wire: newWire(o), mentions: mentions, actions: o.Actions, options: o}
 	if byBot {
-		n.bot = newBot(n.wire, o)
+		n.bot = newBot(o)
 	}
 	return n, nil
+}
+
+// Read the secrets, and say which of them cannot be used.
+func (n *Notifier) Read(ctx context.Context) error {
+	if n.bot == nil {
+		_, err := n.hook(ctx)
+		return err
+	}
+	errs := []error{n.signIn(ctx)}
+	if n.options.AppToken != nil {
+		_, err := n.wire.read(ctx, "app token", n.options.AppToken)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Name implements alert.Notifier.
@@ -113,6 +120,9 @@ func (n *Notifier) Name() string { return "slack" }
 func (n *Notifier) Tell(ctx context.Context, o alert.Notice) (string, error) {
 	o = said.Clean(o) // an error that it quotes may hold what it should not
 	if n.bot != nil {
+		if err := n.signIn(ctx); err != nil {
+			return o.Ref, err
+		}
 		return n.tellByBot(ctx, o)
 	}
 	return n.tellByWebhook(ctx, o)
@@ -136,10 +146,14 @@ func (n *Notifier) tellByWebhook(ctx context.Context, o alert.Notice) (string, e
 }
 
 func (n *Notifier) post(ctx context.Context, msg *slackgo.WebhookMessage) error {
+	address, err := n.hook(ctx)
+	if err != nil {
+		return err
+	}
 	seen := &codeReader{next: n.wire.client.Transport}
 	client := *n.wire.client
 	client.Transport = seen
-	err := slackgo.PostWebhookCustomHTTPContext(ctx, n.webhook.Reveal(), &client, msg)
+	err = slackgo.PostWebhookCustomHTTPContext(ctx, address.Reveal(), &client, msg)
 	switch {
 	case err == nil && seen.code == "ok":
 		return nil

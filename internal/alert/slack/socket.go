@@ -25,9 +25,8 @@ type Alerts interface {
 
 // ActorOptions of NewActor.
 type ActorOptions struct {
-	Notifier *Notifier // by bot token
-	AppToken rotate.Secret
-	Users    []string // ids of those who may act; nobody else may
+	Notifier *Notifier // by bot token, and with an app token
+	Users    []string  // ids of those who may act; nobody else may
 	Alerts   Alerts
 	// Order carries out a command as any other of a person's: checked, journalled, with
 	// its author in the history.
@@ -43,6 +42,8 @@ type Actor struct {
 	pace *paced
 	once *lately
 	room chan struct{} // one for each deed that may run at once
+	// again holds at most one: do not wait before the next try.
+	again chan struct{}
 }
 
 // deedsAtOnce: people press buttons one by one; more is a fault.
@@ -53,7 +54,7 @@ func NewActor(o ActorOptions) (*Actor, error) {
 	switch {
 	case o.Notifier == nil || o.Notifier.bot == nil:
 		return nil, errors.New("configure Slack actions: want a bot token")
-	case o.AppToken.IsZero():
+	case o.Notifier.options.AppToken == nil:
 		return nil, errors.New("configure Slack actions: want an app token")
 	case o.Alerts == nil || o.Order == nil:
 		return nil, errors.New("configure Slack actions: want alerts and a way to give orders")
@@ -62,8 +63,15 @@ func NewActor(o ActorOptions) (*Actor, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	w := o.Notifier.wire
-	w.keepSecret(o.AppToken.Reveal())
-	return &Actor{o: o, wire: w, pace: &paced{next: w.client}, once: newLately(), room: make(chan struct{}, deedsAtOnce)}, nil
+	return &Actor{o: o, wire: w, pace: &paced{next: w.client}, once: newLately(), room: make(chan struct{}, deedsAtOnce), again: make(chan struct{}, 1)}, nil
+}
+
+// Again tries now what was refused: the token may have been changed.
+func (a *Actor) Again() {
+	select {
+	case a.again <- struct{}{}:
+	default:
+	}
 }
 
 // How long to wait before a connection that Slack refused for good is tried again:
@@ -93,6 +101,9 @@ func (a *Actor) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
+		case <-a.again:
+			timer.Stop()
+			tries = -1
 		case <-timer.C:
 		}
 	}
@@ -104,7 +115,11 @@ func (a *Actor) Run(ctx context.Context) error {
 func (a *Actor) connected(ctx context.Context, deeds *sync.WaitGroup) error {
 	const frameMost = 1 << 20
 	options := a.o.Notifier.options
-	api := a.wire.api(options, slackgo.OptionAppLevelToken(a.o.AppToken.Reveal()), slackgo.OptionHTTPClient(a.pace))
+	token, err := a.wire.read(ctx, "app token", options.AppToken)
+	if err != nil {
+		return err
+	}
+	api := a.wire.api(options, "", slackgo.OptionAppLevelToken(token), slackgo.OptionHTTPClient(a.pace))
 	client := socketmode.New(api, socketmode.OptionReadLimit(frameMost), socketmode.OptionLog(silent{}))
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)

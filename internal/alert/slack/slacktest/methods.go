@@ -23,9 +23,9 @@ func (s *Server) serveAPI(w http.ResponseWriter, r *http.Request, method, body s
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = bearer
 	}
-	want := BotToken
+	want := s.Bot
 	if method == "apps.connections.open" {
-		want = AppToken
+		want = s.App
 	}
 	var out answer
 	switch {

@@ -65,6 +65,7 @@ type Fault struct {
 type Server struct {
 	sync.Mutex
 	URL      string
+	Bot, App string // the tokens that are good
 	Scopes   string
 	Archived bool
 	Absent   bool // the bot is not in the channel
@@ -84,7 +85,7 @@ type Server struct {
 // New starts a server.
 func New(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{Scopes: "chat:write,channels:read,channels:history,groups:read,groups:history", faults: map[string][]Fault{}}
+	s := &Server{Bot: BotToken, App: AppToken, Scopes: "chat:write,channels:read,channels:history,groups:read,groups:history", faults: map[string][]Fault{}}
 	s.sockets.new = make(chan *websocket.Conn, 8)
 	s.sockets.got = make(chan Envelope, 64)
 	h := httptest.NewServer(s)

@@ -32,6 +32,15 @@ func (s *socketSet) closeAll() {
 	}
 }
 
+// Revoke the tokens, as an administrator does: others are good from now on, and who is
+// connected is cut off.
+func (s *Server) Revoke(bot, app string) {
+	s.Lock()
+	s.Bot, s.App = bot, app
+	s.Unlock()
+	s.sockets.closeAll()
+}
+
 func (s *Server) serveSocket(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Get("ticket") != ticket {
 		w.WriteHeader(http.StatusForbidden)
