@@ -69,7 +69,8 @@ func kinds() []kind {
 // count over time what no condition does.
 func OwnRules() []string {
 	return []string{"RotatordAbsent", "RotatordDown", "RotatordPassStalled", "RotatordNoHealthyPass", "RotatordNotificationsFailing",
-		"RotatordHeartbeatFailing", "RotatordWatchdog", "RotatordPortalFailing", "RotatordPortalThrottled", "RotatordReadBackWrong", "RotatordUsageUnread"}
+		"RotatordHeartbeatFailing", "RotatordWatchdog", "RotatordPortalFailing", "RotatordPortalThrottled", "RotatordReadBackWrong", "RotatordUsageUnread",
+		"RotatordJournalFailing", "RotatordVaultSecretIDExpiring", "RotatordVaultSecretIDEnding"}
 }
 
 // Conditions lists every condition that is an alert, the most urgent first.
