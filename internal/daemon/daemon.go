@@ -22,6 +22,8 @@ type Options struct {
 
 	// Load makes a new fleet from the config as it is now; nil: a reload is refused.
 	Load func(ctx context.Context) (*Fleet, error)
+	// Rename has the journal follow names that changed in the config, all or none, and returns the records; nil: never.
+	Rename func(ctx context.Context, namings []Naming) ([]rotate.Record, error)
 	// Hangup asks for a reload each time it delivers; nil: never.
 	Hangup <-chan os.Signal
 	// Heartbeat is called after a pass in which every due credential advanced or is knowingly held; nil: nobody waits.

@@ -28,9 +28,13 @@ func readRecords(ctx context.Context, j rotate.Journal) (map[rotate.Name]kept, e
 	if err != nil {
 		return nil, fmt.Errorf("read journal: %w", err)
 	}
+	return keepAll(list), nil
+}
+
+func keepAll(list []rotate.Record) map[rotate.Name]kept {
 	records := make(map[rotate.Name]kept, len(list))
 	for i := range list {
 		records[list[i].Name] = keep(&list[i])
 	}
-	return records, nil
+	return records
 }

@@ -20,11 +20,13 @@ type entry struct {
 	home    *entryHeap // where it is queued; nil while it is not
 	index   int        // in home
 	running bool
-	began   time.Time // when running
-	slow    bool      // running, and for so long that it does not count against its lane
-	look    bool      // a light survey disagrees: the next advance makes a deep survey
-	gone    bool      // a reload removed it
-	after   *entry    // of the same name and another identity, which a worker may still have
+	began   time.Time     // when running
+	slow    bool          // running, and for so long that it does not count against its lane
+	look    bool          // a light survey disagrees: the next advance makes a deep survey
+	gone    bool          // a reload removed it
+	parked  bool          // not to be advanced for a moment: it gets another name, or ends
+	freed   chan struct{} // closed when its worker is done; nil: nobody waits
+	after   *entry        // of the same name and another identity, which a worker may still have
 	orders  []*order
 	holding bool // as the worker last reported: a minted key is in no sink
 

@@ -170,7 +170,7 @@ func (l *loop) step(now time.Time) {
 // may e be advanced: always, but while stopping and draining.
 func (l *loop) may(e *entry) bool {
 	switch {
-	case e.after != nil && e.after.running:
+	case e.after != nil && e.after.running, e.parked:
 		return false
 	case l.stopping:
 		return e.holding

@@ -17,6 +17,7 @@ type ReloadResult struct {
 	Credentials int      `json:"credentials"`
 	Added       []string `json:"added,omitempty"`
 	Removed     []string `json:"removed,omitempty"`
+	Renamed     []string `json:"renamed,omitempty"` // "former -> present"
 	// NeedRestart names changed settings that only a restart can bring into force.
 	NeedRestart []string `json:"need_restart,omitempty"`
 }
@@ -43,7 +44,7 @@ func (d *Daemon) Reload(ctx context.Context) (ReloadResult, error) {
 		d.o.Log.LogAttrs(ctx, slog.LevelError, "reload refused, the former config stays", slog.Any("err", err))
 	} else {
 		d.o.Log.LogAttrs(ctx, slog.LevelInfo, "config reloaded", slog.Int("credentials", res.Credentials),
-			slog.Any("added", res.Added), slog.Any("removed", res.Removed), slog.Any("need_restart", res.NeedRestart))
+			slog.Any("added", res.Added), slog.Any("removed", res.Removed), slog.Any("renamed", res.Renamed), slog.Any("need_restart", res.NeedRestart))
 	}
 	callErr := d.call(context.WithoutCancel(ctx), func(l *loop) {
 		l.notify.ready(l.headline(time.Now()))
@@ -58,16 +59,7 @@ func (d *Daemon) load(ctx context.Context) (res ReloadResult, fleet *Fleet, err 
 	if fleet, err = d.o.Load(ctx); err != nil {
 		return res, nil, &ConfigError{err}
 	}
-	records, err := readRecords(ctx, d.o.Journal)
-	if err == nil {
-		callErr := d.call(ctx, func(l *loop) {
-			if err = l.accept(fleet); err == nil {
-				res = l.switchTo(fleet, records)
-			}
-		})
-		err = errors.Join(callErr, err)
-	}
-	if err != nil {
+	if res, err = d.takeOver(ctx, fleet); err != nil {
 		return res, nil, errors.Join(fmt.Errorf("take over config: %w", err), closeFleet(fleet))
 	}
 	return res, fleet, nil
@@ -81,7 +73,7 @@ func closeFleet(f *Fleet) error {
 }
 
 // accept tells what in a new fleet cannot be taken over now.
-func (l *loop) accept(fleet *Fleet) error {
+func (l *loop) accept(fleet *Fleet, namings []Naming) error {
 	if l.stopping {
 		return errStopped
 	}
@@ -90,9 +82,15 @@ func (l *loop) accept(fleet *Fleet) error {
 	}
 	var errs []error
 	next := fleet.byName()
+	for _, n := range namings {
+		if e := l.entries[n.From]; e != nil {
+			errs = append(errs, acceptRenamed(e, n.To))
+		}
+	}
 	for name, e := range l.entries {
 		m, stays := next[name]
 		switch {
+		case slices.ContainsFunc(namings, func(n Naming) bool { return n.From == name }):
 		case !e.holding && !underWay(e.record.phase()):
 		case !stays:
 			errs = append(errs, fmt.Errorf("credential %s is gone, but its rotation is under way (%s)", name, e.record.phase()))
@@ -101,21 +99,28 @@ func (l *loop) accept(fleet *Fleet) error {
 				name, m.ID, e.m.ID, e.record.phase()))
 		}
 	}
+	errs = slices.DeleteFunc(errs, func(err error) bool { return err == nil })
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)
 }
 
 // switchTo makes fleet the one that is looked after.
-func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]kept) ReloadResult {
+func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]kept, namings []Naming) ReloadResult {
 	res := ReloadResult{Credentials: len(fleet.Credentials), NeedRestart: fleet.NeedRestart}
+	for _, n := range namings {
+		res.Renamed = append(res.Renamed, string(n.From)+" -> "+string(n.To))
+	}
+	renamed := func(name rotate.Name) bool {
+		return slices.ContainsFunc(namings, func(n Naming) bool { return n.From == name || n.To == name })
+	}
 	for _, m := range fleet.Credentials {
-		if l.entries[m.Name] == nil {
+		if l.entries[m.Name] == nil && !renamed(m.Name) {
 			res.Added = append(res.Added, string(m.Name))
 		}
 	}
 	next := fleet.byName()
 	for name := range l.entries {
-		if _, stays := next[name]; !stays {
+		if _, stays := next[name]; !stays && !renamed(name) {
 			res.Removed = append(res.Removed, string(name))
 		}
 	}

@@ -78,6 +78,7 @@ func (l *loop) done(r result) {
 	e := r.e
 	now := time.Now()
 	e.running, e.holding = false, r.holding
+	e.free()
 	l.running--
 	l.dropped(r.gen)
 	ln := l.lanes[e.m.ID.Portal]

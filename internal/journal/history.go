@@ -31,8 +31,12 @@ type Filter struct {
 }
 
 // History returns events of a credential, or of all for the empty name, oldest first.
+// What a credential did under a name that it had before is part of its history.
 func (db *DB) History(ctx context.Context, name rotate.Name, f Filter) ([]Entry, error) {
-	out, err := queryHistory(ctx, db.read, name, f)
+	out, err := queryHistory(ctx, db.read, former{name: name}, f)
+	if err == nil && name != "" {
+		out, err = withFormer(ctx, db.read, name, f, out)
+	}
 	if err != nil {
 		return nil, db.explain(fmt.Errorf("read history: %w", err))
 	}
@@ -40,8 +44,31 @@ func (db *DB) History(ctx context.Context, name rotate.Name, f Filter) ([]Entry,
 	return out, nil
 }
 
-func queryHistory(ctx context.Context, q querier, name rotate.Name, f Filter) (out []Entry, err error) {
-	query, args := f.query(name)
+// withFormer adds what happened under former names; out has the newest first.
+func withFormer(ctx context.Context, q querier, name rotate.Name, f Filter, out []Entry) ([]Entry, error) {
+	names, err := formerNames(ctx, q, name)
+	if err != nil {
+		return nil, err
+	}
+	limit := f.Limit
+	for _, n := range names {
+		if limit > 0 && len(out) >= limit {
+			break
+		}
+		if limit > 0 {
+			f.Limit = limit - len(out)
+		}
+		more, err := queryHistory(ctx, q, n, f)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, more...)
+	}
+	return out, nil
+}
+
+func queryHistory(ctx context.Context, q querier, of former, f Filter) (out []Entry, err error) {
+	query, args := f.query(of)
 	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
@@ -62,7 +89,7 @@ func queryHistory(ctx context.Context, q querier, name rotate.Name, f Filter) (o
 	return out, rows.Err()
 }
 
-func (f Filter) query(name rotate.Name) (string, []any) {
+func (f Filter) query(of former) (string, []any) {
 	where := []string{"TRUE"}
 	var args []any
 	add := func(cond string, vals ...any) {
@@ -70,9 +97,12 @@ func (f Filter) query(name rotate.Name) (string, []any) {
 		args = append(args, vals...)
 	}
 	order := "at DESC, name DESC, seq DESC"
-	if name != "" {
-		add("name = ?", string(name))
+	if of.name != "" {
+		add("name = ?", string(of.name))
 		order = "seq DESC" // the order in which they were saved, whatever the clock did
+	}
+	if of.upTo > 0 {
+		add("seq <= ?", of.upTo)
 	}
 	if !f.Since.IsZero() {
 		add("at >= ?", f.Since.UnixNano())

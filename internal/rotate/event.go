@@ -51,12 +51,14 @@ const (
 	EventAcknowledged EventKind = "acknowledged" // a consumer said which key it runs
 	EventAlert        EventKind = "alert"        // somebody acknowledged or snoozed an alert on it, or took that back
 	EventBlocked      EventKind = "blocked"      // a due rotation cannot start: Reason
+	EventRenamed      EventKind = "renamed"      // its history goes on under another name, or comes from one
+	EventRetired      EventKind = "retired"      // for good, by a person; or that was taken back
 )
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked}
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked, EventRenamed, EventRetired}
 }
 
 // Result of an effect: "ok" or the Kind of its error.
