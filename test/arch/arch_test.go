@@ -33,9 +33,11 @@ var layers = map[string][]string{
 	"internal/journal":           {"internal/rotate", "internal/journal"},
 	"internal/usage":             {"internal/rotate", "internal/usage"},
 	"internal/alert":             {"internal/rotate", "internal/alert"},
+	"internal/alert/notifytest":  {"internal/rotate", "internal/alert", "internal/testkit"}, // for tests
 	"internal/metrics":           {"internal/rotate", "internal/metrics"},
 	"internal/web":               {"internal/rotate", "internal/web"},
 	"internal/credspec":          {"internal/rotate", "internal/credspec"},
+	"internal/settings":          {"internal/rotate", "internal/credspec", "internal/settings"},
 	"internal/identity":          {"internal/rotate"},
 	"internal/calendar":          {"internal/rotate", "internal/calendar"},
 	"internal/quiet":             {"internal/rotate", "internal/quiet"},

@@ -19,6 +19,7 @@ wanted=(
   curl:curl
   shellcheck:shellcheck
   chromium:chromium             # the status page, test/web
+  exim4:exim4-daemon-light      # a real mail server
 )
 
 missing=()

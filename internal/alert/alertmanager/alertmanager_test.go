@@ -76,7 +76,7 @@ func TestLife(t *testing.T) {
 	if out := r.amtool("alert", "query", "credential=store-locator"); !strings.Contains(out, "RotatordKeyExpiresUnrotated") {
 		t.Errorf("amtool: %s", out)
 	}
-	r.hook.await(t, "that it fires", func(g group) bool { return g.Status == "firing" })
+	r.hook.Await(t, "that it fires", func(g notifytest.Group) bool { return g.Status == "firing" })
 
 	// told again, it is the same; acknowledged, it says by whom
 	n.Ref, n.State, n.By, n.Loud = ref, alert.StateAcknowledged, "ada", false
@@ -95,7 +95,7 @@ func TestLife(t *testing.T) {
 	if all[0].Annotations["acknowledged_by"] != "" {
 		t.Error("what got worse is still acknowledged")
 	}
-	r.hook.await(t, "that it is critical", func(g group) bool {
+	r.hook.Await(t, "that it is critical", func(g notifytest.Group) bool {
 		return slices.ContainsFunc(g.Alerts, func(a struct {
 			Status      string            `json:"status"`
 			Labels      map[string]string `json:"labels"`
@@ -111,7 +111,9 @@ func TestLife(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.await("its end", func(all []shown) bool { return len(all) == 0 })
-	r.hook.await(t, "that it is resolved", func(g group) bool { return g.Status == "resolved" && g.CommonLabels["credential"] == "store-locator" })
+	r.hook.Await(t, "that it is resolved", func(g notifytest.Group) bool {
+		return g.Status == "resolved" && g.CommonLabels["credential"] == "store-locator"
+	})
 }
 
 // TestForgotten: what is not told again ends by itself, and what is told as often as
@@ -129,7 +131,7 @@ func TestForgotten(t *testing.T) {
 	}
 	r.await("the alert", func(all []shown) bool { return len(all) == 1 })
 	r.await("its end", func(all []shown) bool { return len(all) == 0 })
-	r.hook.await(t, "that it is resolved", func(g group) bool { return g.Status == "resolved" })
+	r.hook.Await(t, "that it is resolved", func(g notifytest.Group) bool { return g.Status == "resolved" })
 }
 
 // TestShippedRoutes: our alerts meet the routes, groups and inhibitions of the example
@@ -190,7 +192,7 @@ func TestShippedRoutes(t *testing.T) {
 			t.Errorf("%s goes to %q, want %q", name, receivers[name], want)
 		}
 	}
-	g := r.hook.await(t, "of the dead key", func(g group) bool { return g.GroupLabels["alertname"] == "RotatordKeyDead" })
+	g := r.hook.Await(t, "of the dead key", func(g notifytest.Group) bool { return g.GroupLabels["alertname"] == "RotatordKeyDead" })
 	if g.GroupLabels["credential"] != "store-locator" || g.GroupLabels["portal"] != "acme" {
 		t.Errorf("grouped by %v", g.GroupLabels)
 	}
