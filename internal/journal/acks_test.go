@@ -70,7 +70,7 @@ func TestAcksMigrate(t *testing.T) {
 		t.Fatal(err)
 	}
 	saved := save(t, db, rotate.Record{Name: "maps"})
-	for _, stmt := range []string{"DROP TABLE acks", "DROP TABLE usage", "DROP TABLE usage_state", "DROP TABLE renames", "DROP TABLE retired", "DELETE FROM schema_version WHERE version > 1"} {
+	for _, stmt := range []string{"DROP TABLE acks", "DROP TABLE usage", "DROP TABLE usage_state", "DROP TABLE settings_state", "DROP TABLE renames", "DROP TABLE retired", "DELETE FROM schema_version WHERE version > 1"} {
 		if _, err := db.write.ExecContext(t.Context(), stmt); err != nil {
 			t.Fatal(err)
 		}

@@ -28,6 +28,11 @@ func (db *DB) PortalState() State {
 	return State{db: db, table: "portal_state", all: "SELECT key, value, updated FROM portal_state ORDER BY key"}
 }
 
+// SettingsState holds what is known of the credentials' settings at their portals.
+func (db *DB) SettingsState() State {
+	return State{db: db, table: "settings_state", all: "SELECT key, value, updated FROM settings_state ORDER BY key"}
+}
+
 // StateEntry is one row.
 type StateEntry struct {
 	Key     string
