@@ -158,7 +158,7 @@ func TestRefusedFiles(t *testing.T) {
 		{"file of another program", otherProgram, false, []string{"another program"}},
 		{"others may read", func(t *testing.T, path string) { corrupt(0, 0)(t, path); chmod(t, path, 0o644) }, false, []string{"chmod 0600 "}},
 		{"directory", func(t *testing.T, path string) { mkdir(t, path) }, false, []string{"no regular file"}},
-		{"newer schema", newerSchema, false, []string{"schema 99", "up to 4", "newer rotatord"}},
+		{"newer schema", newerSchema, false, []string{"schema 99", "up to 5", "newer rotatord"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			path := tempPath(t)
