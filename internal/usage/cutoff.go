@@ -56,23 +56,44 @@ type Key struct {
 	Adopted    bool
 	ConfigHold string
 	Hold       *rotate.Hold // nil, or in force
-	Busy       bool         // a request waits, or a rotation is between mint and the last sink
+	Busy       bool         // a request is carried out, or a rotation is between mint and the last sink
+	Stopped    bool         // a rotation that was asked for, and that a hold keeps from beginning
 	// Working slots hold a key of ours that works as far as the journal knows, the served one first.
 	Working []rotate.Slot
 }
 
 // KeyOf a record.
 func KeyOf(r rotate.Record, mode rotate.Mode, configHold string, now time.Time) Key {
-	k := Key{Mode: mode, Adopted: !r.AdoptedAt.IsZero(), ConfigHold: configHold, Busy: r.Request != nil || r.Phase.InCutOver()}
+	k := Key{Mode: mode, Adopted: !r.AdoptedAt.IsZero(), ConfigHold: configHold}
+	switch q := r.Request; {
+	case r.Phase.InCutOver():
+		k.Busy = true
+	case q != nil && (q.Kind == rotate.RequestRotate || q.Kind == rotate.RequestRegenerate):
+		k.Stopped = true
+	case q != nil:
+		k.Busy = true
+	}
 	if r.Hold.Active(now) {
 		k.Hold = r.Hold
 	}
 	for _, s := range []rotate.Slot{r.Live.Slot, r.Live.Slot.Other()} {
-		if s.Valid() && (s == r.Live.Slot && r.DeadAt.IsZero() || r.Slots[s].Use != rotate.UseUnknown) && r.Slots[s].Active {
+		if s.Valid() && (s == r.Live.Slot && r.DeadAt.IsZero() || ours(r.Slots[s].Use)) && r.Slots[s].Active {
 			k.Working = append(k.Working, s)
 		}
 	}
 	return k
+}
+
+// ours tells whether the journal knows the slot's key as one that we made. An active key
+// in a slot that was empty before is somebody's.
+func ours(u rotate.SlotUse) bool {
+	switch u {
+	case rotate.UseLive, rotate.UsePrevious, rotate.UseOwn:
+		return true
+	case rotate.UseUnknown, rotate.UseEmpty:
+		return false
+	}
+	return false
 }
 
 // Decide what a spent budget does next: the cut-off as it is from now on, nil for none,
@@ -83,13 +104,13 @@ func KeyOf(r rotate.Record, mode rotate.Mode, configHold string, now time.Time) 
 // and mint the next one at once. Its end, or `rotatord resume`, is what brings a new key.
 func Decide(now time.Time, b Budget, spent []Spent, was *CutOff, k Key) (*CutOff, *rotate.Command) {
 	over := spentOut(now, b, spent)
-	ours := k.Hold != nil && k.Hold.By == Actor
+	byUs := k.Hold != nil && k.Hold.By == Actor
 	if was != nil && !now.Before(was.Until.Start()) {
 		was = nil // its period is over, and with it its hold
 	}
 	if was != nil && (!b.CutOff || was.Budget != b.of(was.Period)) {
 		// The config changed: what the old one did is taken back, and the new one begins afresh.
-		if was.InForce() && ours {
+		if was.InForce() && byUs {
 			return nil, &rotate.Command{Kind: rotate.CommandResume, By: Actor, Text: "the credit budget was changed"}
 		}
 		was = nil
@@ -106,9 +127,9 @@ func Decide(now time.Time, b Budget, spent []Spent, was *CutOff, k Key) (*CutOff
 	}
 	switch c.Stage {
 	case StageHolding, StageBlocked:
-		return c.begin(k, ours, over)
+		return c.begin(k, byUs, over)
 	case StageInvalidating:
-		return c.goOn(k, ours, over)
+		return c.goOn(k, byUs, over)
 	case StageDone:
 		if k.Hold == nil { // a person's own hold in its place keeps the key away just as well
 			c.Stage = StageLifted
@@ -140,7 +161,7 @@ func spentOut(now time.Time, b Budget, spent []Spent) *Spent {
 	return over
 }
 
-func (c CutOff) begin(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) {
+func (c CutOff) begin(k Key, byUs bool, over *Spent) (*CutOff, *rotate.Command) {
 	c.Stage, c.Why = StageBlocked, ""
 	switch {
 	case k.Mode != rotate.ModeRotate:
@@ -149,11 +170,11 @@ func (c CutOff) begin(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) 
 		c.Why = "it was never adopted"
 	case k.ConfigHold != "":
 		c.Why = "the config holds it: " + k.ConfigHold
-	case k.Hold != nil && !ours:
+	case k.Hold != nil && !byUs:
 		c.Why = "held by " + k.Hold.By + ": " + k.Hold.Reason
-	case ours && k.Hold.Until.Equal(c.Until.Start()):
+	case byUs && k.Hold.Until.Equal(c.Until.Start()):
 		c.Stage = StageInvalidating
-		return c.goOn(k, ours, over)
+		return c.goOn(k, byUs, over)
 	default:
 		c.Stage = StageHolding
 		return &c, &rotate.Command{Kind: rotate.CommandHold, By: Actor, Until: c.Until.Start(), Text: c.reason(over)}
@@ -161,10 +182,10 @@ func (c CutOff) begin(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) 
 	return &c, nil
 }
 
-func (c CutOff) goOn(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) {
+func (c CutOff) goOn(k Key, byUs bool, over *Spent) (*CutOff, *rotate.Command) {
 	c.Why = ""
 	switch {
-	case !ours:
+	case !byUs:
 		c.Stage = StageLifted
 		if k.Hold != nil {
 			c.Why = "held by " + k.Hold.By + ": " + k.Hold.Reason
@@ -173,6 +194,9 @@ func (c CutOff) goOn(k Key, ours bool, over *Spent) (*CutOff, *rotate.Command) {
 		c.Stage = StageDone
 	case k.Busy:
 		c.Why = "waits for what was asked for before"
+	case k.Stopped:
+		// It would wait for the hold's end, and the key would work until then. A new key comes at that end anyway.
+		return &c, &rotate.Command{Kind: rotate.CommandCancel, By: Actor, Text: c.reason(over)}
 	case c.Tries >= maxTries:
 		c.Stage, c.Why = StageStuck, "invalidating was refused or failed too often; see `rotatord history`"
 	default:

@@ -45,7 +45,12 @@ func TestCutOffRunsItsCourse(t *testing.T) {
 	if c, cmd = Decide(noon, cutting, monthSpent(101), c, k); c.Stage != StageInvalidating || cmd != nil {
 		t.Fatalf("while it is carried out %+v, order %+v", c, cmd)
 	}
-	k.Busy, k.Working = false, []rotate.Slot{rotate.Slot1}
+	// A rotation that the hold stopped would stop the cut-off: it is dropped.
+	k.Busy, k.Stopped = false, true
+	if c, cmd = Decide(noon, cutting, monthSpent(101), c, k); c.Stage != StageInvalidating || cmd.Kind != rotate.CommandCancel || cmd.By != Actor || c.Tries != 1 {
+		t.Fatalf("behind a stopped rotation %+v, order %+v", c, cmd)
+	}
+	k.Stopped, k.Working = false, []rotate.Slot{rotate.Slot1}
 	if c, cmd = Decide(noon, cutting, monthSpent(101), c, k); cmd.Slot != rotate.Slot1 {
 		t.Fatalf("the other slot: %+v, order %+v", c, cmd)
 	}
@@ -189,6 +194,15 @@ func TestKeyOf(t *testing.T) {
 	r.Request = &rotate.Request{}
 	if k := KeyOf(r, rotate.ModeRotate, "audit", noon); len(k.Working) != 1 || !k.Busy || k.Hold != nil || k.ConfigHold != "audit" {
 		t.Errorf("beside somebody's key, under an ended hold: %+v", k)
+	}
+	r.Slots[1] = rotate.SlotState{Use: rotate.UseEmpty, Active: true} // somebody's, not told apart yet
+	r.Request.Kind = rotate.RequestRotate
+	if k := KeyOf(r, rotate.ModeRotate, "", noon); len(k.Working) != 1 || k.Busy || !k.Stopped {
+		t.Errorf("beside a new key of somebody's, asked to rotate: %+v", k)
+	}
+	r.Phase = rotate.PhaseProving
+	if k := KeyOf(r, rotate.ModeRotate, "", noon); !k.Busy || k.Stopped {
+		t.Errorf("in a rotation: %+v", k)
 	}
 	r.Slots[2].Active, r.DeadAt = false, noon
 	if k := KeyOf(r, rotate.ModeRotate, "", noon); len(k.Working) != 0 {
