@@ -274,6 +274,23 @@ func (c *Client) DeleteItem(ctx context.Context, id rotate.ItemID, owner string,
 		form: url.Values{"permanentDelete": {strconv.FormatBool(forGood)}}, refine: refineProtected})
 }
 
+// Remove deletes an item that was replaced, protected or not, into the recycle bin where
+// there is one; nil also where it is gone already. Whoever calls it has seen that no key
+// is left: deleting kills them all.
+func (c *Client) Remove(ctx context.Context, id rotate.ID, owner string) error {
+	d, err := c.Details(ctx, id.Item)
+	if err == nil && d.Protected {
+		err = c.Unprotect(ctx, id.Item, owner)
+	}
+	if err == nil {
+		err = c.DeleteItem(ctx, id.Item, owner, false)
+	}
+	if rotate.CauseOf(err) == rotate.CauseNotFound {
+		return nil
+	}
+	return err
+}
+
 // CanDelete asks whether DeleteItem would be let; it changes nothing.
 func (c *Client) CanDelete(ctx context.Context, id rotate.ItemID, owner string) error {
 	what := "ask to delete item " + string(id)

@@ -72,9 +72,15 @@ func (w *work) adopted() {
 // journal is lost or older. Occupied slots wait for one overlap (rule 10).
 func (w *work) rebuild() {
 	r, m, now := &w.rec, w.newestMeta(), w.in.Now
-	*r = Record{Name: r.Name, ID: r.ID, Epoch: r.Epoch, Owner: r.Owner, ClientID: r.ClientID, Referrer: r.Referrer, Offset: r.Offset,
+	known := *r
+	if w.in.successor(m) {
+		// What was looked at is the item before; its keys retire as the sink says.
+		known = Record{Name: r.Name, ID: ID{Portal: m.Portal, Item: m.Item}, Epoch: r.Epoch, Request: r.Request}
+		known.Formerly = formerly(r.Formerly, r.ID, known.ID)
+	}
+	*r = Record{Name: known.Name, ID: known.ID, Epoch: known.Epoch, Owner: known.Owner, ClientID: known.ClientID, Referrer: known.Referrer, Offset: known.Offset,
 		AdoptedAt: m.AdoptedAt, RebuiltAt: now, Phase: PhaseIdle, Live: m.Key, Previous: m.Previous, PromotedAt: m.Published,
-		Hold: m.Hold, Request: r.Request, Slots: w.in.Record.Slots}
+		Hold: m.Hold, Request: known.Request, Slots: known.Slots, Formerly: known.Formerly, Former: m.former(r.Name, w.in.latest().Add(w.c.Policy.Overlap))}
 	for _, s := range Slots() {
 		st := &r.Slots[s]
 		*st = SlotState{Use: UseUnknown, Since: now, Active: st.Active, Expires: st.Expires, SeenAt: st.SeenAt}

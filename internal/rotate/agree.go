@@ -18,6 +18,7 @@ const (
 	showsForeign   showing = "foreign"
 	showsOtherItem showing = "other_item"
 	showsNewFormat showing = "new_format"
+	showsFormer    showing = "former" // a key of an item that this credential had before
 )
 
 // show compares one entry with the record. It decides by the fingerprint of the
@@ -27,12 +28,18 @@ func (in *In) show(e Entry) showing {
 	if m != nil && m.Format > MetaFormat {
 		return showsNewFormat
 	}
-	if m != nil && m.Item != "" && m.Item != r.ID.Item {
+	fp := e.Key.Fingerprint()
+	if in.formerKey(e) {
+		return showsFormer
+	}
+	if m != nil && m.Item != "" && m.Item != r.ID.Item && !in.formerMeta(m) {
+		if in.successor(m) && m.Key.Fingerprint == fp {
+			return showsAhead
+		}
 		return showsOtherItem
 	}
-	fp := e.Key.Fingerprint()
 	if fp == "" {
-		if r.Live.Fingerprint == "" && (!e.Ever || (m != nil && m.Key.Fingerprint == "")) {
+		if r.Live.Fingerprint == "" && (!e.Ever || r.Former != nil || (m != nil && m.Key.Fingerprint == "")) {
 			return showsNever
 		}
 		return showsVanished
@@ -74,7 +81,7 @@ func driftOf(s showing) Drift {
 		return DriftSinkEmpty
 	case showsAhead:
 		return DriftSinkAhead
-	case showsPrevious:
+	case showsPrevious, showsFormer:
 		return DriftSinkBehind
 	case showsOtherItem:
 		return DriftSinkOtherItem
@@ -96,14 +103,14 @@ func (in *In) sinkDrift() (Drift, string) {
 			continue
 		}
 		sh := in.show(s.Entry)
-		if sh == showsLive || (sh == showsNever && in.Record.Live.Fingerprint == "") {
+		if sh == showsLive || ((sh == showsNever || sh == showsFormer) && in.Record.Live.Fingerprint == "") {
 			if i == 0 && in.foreignInstance(s.Entry) {
 				return DriftForeignInstance, fmt.Sprintf("sink %s was last written by rotatord instance %s; this one is %s",
 					s.Name, s.Entry.Meta.Instance, in.Instance)
 			}
 			continue
 		}
-		if i > 0 && (sh == showsNever || sh == showsVanished || sh == showsPrevious) {
+		if i > 0 && (sh == showsNever || sh == showsVanished || sh == showsPrevious || sh == showsFormer) {
 			return DriftSinksDiffer, "sink " + s.Name + " does not show the key that " + in.View.Sinks[0].Name + " serves"
 		}
 		return driftOf(sh), fmt.Sprintf("sink %s shows %s (%s)", s.Name, orNothing(s.Entry.Key.Fingerprint()), sh)

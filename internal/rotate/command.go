@@ -21,6 +21,8 @@ const (
 	CommandAdopt       CommandKind = "adopt"
 	CommandConfirm     CommandKind = "confirm" // after a rebuild: what the sink says is right
 	CommandCancel      CommandKind = "cancel"  // drops a request that was not begun
+	CommandReplace     CommandKind = "replace" // Heir takes over from the present item
+	CommandBack        CommandKind = "back"    // gives up a replacement that no sink shows yet
 	CommandAck         CommandKind = "ack"     // a consumer runs a key: for the history, and so that the gates are asked
 	CommandAlert       CommandKind = "alert"   // somebody took over an alert on it: for the history alone
 )
@@ -32,6 +34,7 @@ type Command struct {
 	Fingerprints []Fingerprint `json:"fingerprints,omitempty"` // compromised; nil is all
 	Slot         Slot          `json:"slot,omitempty"`         // regenerate, invalidate; adopt: take this slot
 	Generation   int64         `json:"generation,omitempty"`   // ack
+	Heir         *Heir         `json:"heir,omitempty"`         // replace
 	OutageOK     bool          `json:"outage_ok,omitempty"`
 	Until        time.Time     `json:"until,omitzero"` // hold
 	Text         string        `json:"text,omitempty"` // why
@@ -92,11 +95,17 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		ev.Kind, ev.Detail = EventAlert, cmd.Text
 		return r, ev, nil
 	case CommandCancel:
-		if r.Request == nil {
+		switch q := r.Request; {
+		case q == nil && r.Unserved():
+			cmd.Kind = CommandBack
+			return request(r, cmd, now, ev)
+		case q == nil:
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "nothing was asked for"}
+		case q.Kind == RequestReplace && r.Former == nil:
+			r.Former = q.Heir.dropped(r.Name, cmd.By, now)
 		}
 		r.Request = nil
-	case CommandRotate, CommandCompromised, CommandRollback, CommandRegenerate, CommandInvalidate, CommandAdopt:
+	case CommandRotate, CommandCompromised, CommandRollback, CommandRegenerate, CommandInvalidate, CommandAdopt, CommandReplace, CommandBack:
 		return request(r, cmd, now, ev)
 	default:
 		return r, ev, &RefusedError{Command: cmd.Kind, Why: "no such command"}
@@ -116,13 +125,15 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	if cmd.Kind == CommandAdopt && cmd.Slot.Valid() && !r.AdoptedAt.IsZero() {
 		return takeSlot(r, cmd, now, ev)
 	}
+	if cmd.Kind == CommandBack && r.Unserved() {
+		r.Request = nil // of whatever else was asked for of an item that is given up
+	}
 	if q := r.Request; q != nil && cmd.Kind != CommandCompromised {
 		return refuse(string(q.Kind)+" was already asked for by "+q.By+" at "+stamp(q.At), "`rotatord cancel` drops it")
 	}
-	if r.Phase.InCutOver() && cmd.Kind != CommandCompromised {
+	if r.Phase.InCutOver() && cmd.Kind != CommandCompromised && cmd.Kind != CommandBack {
 		return refuse("a rotation is in its phase "+string(r.Phase), "wait for it, or hold it")
 	}
-	all := cmd.Fingerprints == nil
 	switch cmd.Kind {
 	case CommandRegenerate, CommandInvalidate:
 		if !cmd.Slot.Valid() {
@@ -136,25 +147,47 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 			return refuse("there is no previous key to go back to", "")
 		}
 	case CommandCompromised:
-		for _, f := range cmd.Fingerprints {
-			if f != r.Live.Fingerprint && f != r.Previous.Fingerprint {
-				return refuse("no key "+string(f)+" is in use here", "`rotatord status` shows the fingerprints")
-			}
+		var why *RefusedError
+		if cmd, why = named(r, cmd); why != nil {
+			return refuse(why.Why, why.Cure)
 		}
-		// "All" is what is in use now: the key that replaces it must not be meant.
-		for _, f := range []Fingerprint{r.Live.Fingerprint, r.Previous.Fingerprint} {
-			if all && f != "" {
-				cmd.Fingerprints = append(slices.Clip(cmd.Fingerprints), f)
-			}
+	case CommandReplace:
+		if cmd.Heir == nil || cmd.Heir.ID == (ID{}) || cmd.Heir.ID == r.ID {
+			return refuse("it names no other item", "give the item that is to take over")
 		}
-		if len(cmd.Fingerprints) == 0 {
-			return refuse("no key is in use here", "")
+		if f := r.Former; f != nil {
+			return refuse("item "+string(f.Record.ID.Item)+" of the last replacement is not retired yet", "wait for that; before a sink serves the new key `rotatord cancel` gives it up")
+		}
+		cmd.Heir = &Heir{ID: cmd.Heir.ID, Keep: cmd.Heir.Keep, Compromised: cmd.Heir.Compromised}
+	case CommandBack:
+		if !r.Unserved() {
+			return refuse("no replacement is under way that could be given up", "replace it anew to go back")
 		}
 	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck, CommandAlert:
 	}
-	r.Request = &Request{Kind: RequestKind(cmd.Kind), Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
+	r.Request = &Request{Kind: RequestKind(cmd.Kind), Heir: cmd.Heir, Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now
 	return r, ev, nil
+}
+
+// named fills in which keys are compromised.
+func named(r Record, cmd Command) (Command, *RefusedError) {
+	all := cmd.Fingerprints == nil
+	for _, f := range cmd.Fingerprints {
+		if f != r.Live.Fingerprint && f != r.Previous.Fingerprint {
+			return cmd, &RefusedError{Why: "no key " + string(f) + " is in use here", Cure: "`rotatord status` shows the fingerprints"}
+		}
+	}
+	// "All" is what is in use now: the key that replaces it must not be meant.
+	for _, f := range []Fingerprint{r.Live.Fingerprint, r.Previous.Fingerprint} {
+		if all && f != "" {
+			cmd.Fingerprints = append(slices.Clip(cmd.Fingerprints), f)
+		}
+	}
+	if len(cmd.Fingerprints) == 0 {
+		return cmd, &RefusedError{Why: "no key is in use here"}
+	}
+	return cmd, nil
 }
 
 // takeSlot allows rotatord to use the spare slot of an adopted credential whoever

@@ -62,6 +62,10 @@
 // A roll-back and a restore write back a key that a sink held before: they go from
 // claiming to publishing at once and mint nothing. A first key has no overlap.
 //
+// A replacement (former.go) puts the record of another item in the place of this one's
+// and goes through the same phases, from claiming on, with the former item's key as the
+// one that sinks serve; the former item's keys and the item go an overlap later.
+//
 // # After a crash
 //
 //   - claiming: the claim is written again. It changed no key; its version fences

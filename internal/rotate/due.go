@@ -40,7 +40,7 @@ func bornAt(r Record) time.Time {
 type dueCheck func(in *In) (Reason, string)
 
 func dueChecks() []dueCheck {
-	return []dueCheck{dueByRequest, dueByDeath, dueByBootstrap, dueByExpiry, dueByAge}
+	return []dueCheck{dueByRequest, dueByDeath, dueByBootstrap, dueByReplacement, dueByExpiry, dueByAge}
 }
 
 // due returns why a rotation is due, "" if none is.
@@ -66,7 +66,7 @@ func dueByRequest(in *In) (Reason, string) {
 		return ReasonCompromised, "declared compromised by " + q.By
 	case RequestRotate, RequestRegenerate:
 		return ReasonRequested, "asked for by " + q.By
-	case RequestRollback, RequestInvalidate, RequestAdopt:
+	case RequestRollback, RequestInvalidate, RequestAdopt, RequestReplace, RequestBack:
 		return "", ""
 	}
 	return "", ""
@@ -83,7 +83,20 @@ func dueByBootstrap(in *In) (Reason, string) {
 	if in.Record.Live.Fingerprint != "" {
 		return "", ""
 	}
+	if in.Record.Former != nil {
+		return ReasonReplace, "item " + string(in.Record.ID.Item) + ", which takes over, has no key in service"
+	}
 	return ReasonBootstrap, "no key was ever published"
+}
+
+// dueByReplacement: another item is to take over. It waits for a window as a rotation
+// does, and where the served key is about to expire, that one is rotated first.
+func dueByReplacement(in *In) (Reason, string) {
+	q := in.Record.Request
+	if q == nil || q.Kind != RequestReplace || q.Heir == nil || in.Record.Former != nil || in.critical() {
+		return "", ""
+	}
+	return ReasonReplace, "item " + string(q.Heir.ID.Item) + " is to take over, asked for by " + q.By
 }
 
 func dueByExpiry(in *In) (Reason, string) {
@@ -144,8 +157,8 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 	if due == ReasonDead && p.DeathsPerHour > 0 && in.Deaths > p.DeathsPerHour {
 		return ReasonDeathStop, in.Now.Add(time.Minute), fmt.Sprintf("%d keys of this portal died within an hour", in.Deaths)
 	}
-	if urgent(due) || in.critical() {
-		return "", time.Time{}, ""
+	if urgent(due) || in.critical() || due == ReasonReplace && (r.Former != nil || r.Request.Heir.Compromised) {
+		return "", time.Time{}, "" // a replacement that was begun goes on: nothing rotates the served key
 	}
 	if p.Calendar != nil {
 		if why, opens := p.Calendar.Closed(in.Now); why != "" {
@@ -159,7 +172,7 @@ func (in *In) startBlock(due Reason) (Reason, time.Time, string) {
 	if b := in.Peers; b.Reason == ReasonLimit || b.Reason != "" && due != ReasonRequested {
 		return b.Reason, b.Until, b.Text
 	}
-	if due == ReasonRequested {
+	if due == ReasonRequested || due == ReasonReplace {
 		return "", time.Time{}, ""
 	}
 	if until := r.PromotedAt.Add(p.MinInterval); !r.PromotedAt.IsZero() && in.Now.Before(until) {

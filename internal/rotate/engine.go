@@ -16,11 +16,14 @@ type Credential struct {
 	Hold     string // the config's reason to hold it; "" is none
 	Referrer string // sent with probes; the first of the app's own if empty
 	Portal   Portal
-	Sinks    []Sink // the first is the commit point
-	Parity   Parity // nil: no probe URLs
-	Gates    []Gate // what must call the old key unused before it is retired
-	Hooks    []Hook // what is called before and after phases, and may veto
-	Peers    Peers  // what the other credentials allow; nil: everything
+	// Portals are those that its items may be on, by id, for one that moves from one to
+	// another; nil: all are on Portal.
+	Portals map[PortalID]Portal
+	Sinks   []Sink // the first is the commit point
+	Parity  Parity // nil: no probe URLs
+	Gates   []Gate // what must call the old key unused before it is retired
+	Hooks   []Hook // what is called before and after phases, and may veto
+	Peers   Peers  // what the other credentials allow; nil: everything
 }
 
 // Session is what the driver keeps in memory for one credential between two calls
@@ -105,6 +108,7 @@ func (e *Engine) Advance(ctx context.Context, c *Credential, s *Session) Advance
 	if err != nil {
 		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable}
 	}
+	c = c.of(&rec)
 	in, err := e.input(ctx, c, s, rec)
 	if err != nil {
 		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable, Record: rec}

@@ -17,11 +17,12 @@ const (
 	EffectMark    Effect = "mark"   // adoption or hold written into the first sink
 	EffectSurvey  Effect = "survey" // a deep survey
 	EffectHook    Effect = "hook"   // the hooks of one point
+	EffectRemove  Effect = "remove" // the item that was replaced is deleted
 )
 
 // Effects lists every effect.
 func Effects() []Effect {
-	return []Effect{EffectClaim, EffectDate, EffectMint, EffectProve, EffectPublish, EffectProbe, EffectRevoke, EffectMark, EffectSurvey, EffectHook}
+	return []Effect{EffectClaim, EffectDate, EffectMint, EffectProve, EffectPublish, EffectProbe, EffectRevoke, EffectMark, EffectSurvey, EffectHook, EffectRemove}
 }
 
 // EventKind is the closed set of things that happen to a credential.
@@ -53,12 +54,16 @@ const (
 	EventBlocked      EventKind = "blocked"      // a due rotation cannot start: Reason
 	EventRenamed      EventKind = "renamed"      // its history goes on under another name, or comes from one
 	EventRetired      EventKind = "retired"      // for good, by a person; or that was taken back
+	EventHandedOver   EventKind = "handed_over"  // another item takes over
+	EventHandedBack   EventKind = "handed_back"  // that was given up, and the item before stays
+	EventReplaced     EventKind = "replaced"     // nothing is left of the item before
 )
 
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked, EventRenamed, EventRetired}
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked, EventRenamed, EventRetired,
+		EventHandedOver, EventHandedBack, EventReplaced}
 }
 
 // Result of an effect: "ok" or the Kind of its error.

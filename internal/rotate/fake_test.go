@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,6 +56,21 @@ type fakePortal struct {
 	mintLie     func(Slot) Secret
 	revokeLie   bool
 	skew        time.Duration
+
+	client string // "" is clientID
+	id     ItemID // "" is testItem
+	gone   bool   // the item was deleted
+}
+
+func (p *fakePortal) clientID() string { return cmp.Or(p.client, clientID) }
+func (p *fakePortal) item() ItemID     { return cmp.Or(p.id, testItem) }
+
+// missing is what the portal says of an item that was deleted.
+func (p *fakePortal) missing() error {
+	if p.gone {
+		return &Error{Op: "read item " + string(p.item()), Kind: KindPermanent, Cause: CauseNotFound}
+	}
+	return nil
 }
 
 func (p *fakePortal) call(ctx context.Context, format string, args ...any) fault {
@@ -71,7 +87,7 @@ func (p *fakePortal) call(ctx context.Context, format string, args ...any) fault
 func (p *fakePortal) effects() []string {
 	return slices.DeleteFunc(slices.Clone(p.calls), func(c string) bool {
 		op, _, _ := strings.Cut(c, " ")
-		return op != "date" && op != "mint" && op != "revoke"
+		return op != "date" && op != "mint" && op != "revoke" && op != "remove"
 	})
 }
 
@@ -91,7 +107,10 @@ func (p *fakePortal) App(ctx context.Context, _ ID, _ string) (App, error) {
 	if f := p.call(ctx, "app"); f.err != nil {
 		return App{}, f.err
 	}
-	a := App{ClientID: clientID, ClientSecret: NewSecret("client-" + testBody), Privileges: p.privileges, Referrers: []string{"https://*.example.com"}, Date: p.date()}
+	if err := p.missing(); err != nil {
+		return App{}, err
+	}
+	a := App{ClientID: p.clientID(), ClientSecret: NewSecret("client-" + testBody), Privileges: p.privileges, Referrers: []string{"https://*.example.com"}, Date: p.date()}
 	for _, s := range Slots() {
 		a.Active[s] = p.slots[s] != nil
 	}
@@ -101,6 +120,9 @@ func (p *fakePortal) App(ctx context.Context, _ ID, _ string) (App, error) {
 func (p *fakePortal) Item(ctx context.Context, _ ID) (Item, error) {
 	if f := p.call(ctx, "item"); f.err != nil {
 		return Item{}, f.err
+	}
+	if err := p.missing(); err != nil {
+		return Item{}, err
 	}
 	return Item{Owner: "ops", Title: "maps", Expires: p.dates, Date: p.date()}, nil
 }
@@ -132,7 +154,7 @@ func (p *fakePortal) Mint(ctx context.Context, _ ID, _ App, slot Slot) (Minted, 
 // put a new key into a slot, whatever was there.
 func (p *fakePortal) put(slot Slot, expires time.Time) *fakeKey {
 	p.seq++
-	k := &fakeKey{secret: testKey(slot, "n"+strconv.Itoa(p.seq)), expires: expires}
+	k := &fakeKey{secret: keyOf(p.clientID(), slot, "n"+strconv.Itoa(p.seq)), expires: expires}
 	p.kill(slot)
 	p.keys, p.slots[slot], p.dates[slot] = append(p.keys, k), k, expires
 	return k
@@ -163,10 +185,20 @@ func (p *fakePortal) Prove(ctx context.Context, key Secret, _ string) (Proof, er
 			if granted == nil || i < p.grantedFrom {
 				granted = p.privileges
 			}
-			return Proof{Valid: true, ClientID: clientID, Item: testItem, Expires: k.expires, Privileges: granted, Date: p.date()}, nil
+			return Proof{Valid: true, ClientID: p.clientID(), Item: p.item(), Expires: k.expires, Privileges: granted, Date: p.date()}, nil
 		}
 	}
 	return Proof{Date: p.date()}, nil
+}
+
+func (p *fakePortal) Remove(ctx context.Context, _ ID, _ string) error {
+	f := p.call(ctx, "remove")
+	if f.err == nil || f.after {
+		p.gone = true
+		p.kill(Slot1)
+		p.kill(Slot2)
+	}
+	return f.err
 }
 
 func (p *fakePortal) Control(ctx context.Context) error { return p.call(ctx, "control").err }

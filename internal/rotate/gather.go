@@ -63,6 +63,21 @@ func (e *Engine) gather(ctx context.Context, c *Credential, s *Session, in *In, 
 		date, err := e.gatherOld(ctx, c, s, in)
 		note(NeedOld, date, err)
 	}
+	if need&NeedOther != 0 {
+		note(NeedOther, time.Time{}, e.gatherOther(ctx, c, in))
+	}
+}
+
+// gatherOther looks at the other item of a replacement.
+func (e *Engine) gatherOther(ctx context.Context, c *Credential, in *In) error {
+	id, v := in.otherID(), &in.View
+	p, ctx := c.portalOf(id), WithPurpose(ctx, PurposeSafety)
+	var err error
+	if v.OtherItem, err = p.Item(ctx, id); err != nil {
+		return err
+	}
+	v.Other, err = p.App(ctx, id, v.OtherItem.Owner)
+	return err
 }
 
 // skewOf is portal time minus ours. A Date has whole seconds: half a one is added,

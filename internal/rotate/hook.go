@@ -72,6 +72,8 @@ func (in *In) pointsBefore(d Decision) []HookPoint {
 		return []HookPoint{AfterProving, BeforePublishing}
 	case StepRetire:
 		return []HookPoint{AfterPublishing, BeforeRetiring}
+	case StepRetireFormer:
+		return []HookPoint{BeforeRetiring}
 	default:
 		return nil
 	}
@@ -151,6 +153,9 @@ func (w *work) hookCall(p HookPoint, rot Rotation) HookCall {
 		c.Slot, c.Fingerprint = r.Live.Slot, r.Live.Fingerprint
 	case BeforeRetiring:
 		c.Slot, c.Fingerprint = r.Previous.Slot, r.Previous.Fingerprint
+		if f := r.Former; f != nil && c.Fingerprint == "" {
+			c.Item, c.Slot, c.Fingerprint = f.Record.ID.Item, f.Record.Live.Slot, f.Record.Live.Fingerprint
+		}
 	case AfterRetiring:
 		c.Slot, c.Fingerprint = w.in.Record.Previous.Slot, w.in.Record.Previous.Fingerprint
 	default:
@@ -168,6 +173,9 @@ type GateView struct {
 func askGates(ctx context.Context, c *Credential, in *In) []GateView {
 	r := &in.Record
 	q := Quiet{Name: c.Name, ID: c.ID, Live: r.Live, Previous: r.Previous, RetireAt: r.RetireAt, Now: in.Now}
+	if f := r.Former; f != nil && r.Previous.Fingerprint == "" {
+		q.Previous, q.RetireAt = f.Record.Live, f.RetireAt
+	}
 	list := make([]GateView, 0, len(c.Gates))
 	for _, g := range c.Gates {
 		a, err := g.Ask(ctx, q)

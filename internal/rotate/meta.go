@@ -55,6 +55,8 @@ type Meta struct {
 	Claim      *Claim    `json:"claim,omitempty"`
 	AdoptedAt  time.Time `json:"adopted_at,omitzero"`
 	Hold       *Hold     `json:"hold,omitempty"`
+	// Former is the item that this one replaced, until nothing is left of it.
+	Former *FormerMeta `json:"former,omitempty"`
 }
 
 // MetaFormat is the format that this version writes. A higher one is refused.

@@ -96,7 +96,7 @@ func (w *work) wantedPrivileges() []string {
 	v := &w.in.View
 	var wanted []string
 	for _, p := range v.App.Privileges {
-		if shown := v.Proof.Valid && v.Proof.Privileges != nil; shown && !slices.Contains(v.Proof.Privileges, p) {
+		if shown := v.Proof.Valid && v.Proof.Privileges != nil && !w.rec.Unserved(); shown && !slices.Contains(v.Proof.Privileges, p) {
 			continue
 		} else if !shown && strings.HasPrefix(p, "portal:app:access:item:") {
 			continue

@@ -59,6 +59,18 @@ func (w *work) perform(ctx context.Context) {
 		w.refuse()
 	case StepHook:
 		w.hook(ctx)
+	case StepHandover:
+		w.handover()
+	case StepBack:
+		w.back()
+	case StepRetireFormer:
+		w.retireFormer(ctx)
+	case StepRemoveFormer:
+		w.removeFormer(ctx)
+	case StepFormerEnd:
+		w.formerEnd()
+	case StepForget:
+		w.forget()
 	}
 }
 
@@ -112,7 +124,9 @@ func everybodys(err error) bool {
 }
 
 // failRevoke climbs the ladder of revocations.
-func (w *work) failRevoke(err error, now time.Time) {
+func (w *work) failRevoke(err error, now time.Time) { w.failLadder(EffectRevoke, err, now) }
+
+func (w *work) failLadder(ef Effect, err error, now time.Time) {
 	l, p := &w.rec.Revoke, &w.c.Policy
 	if l.Attempts == 0 {
 		l.Since = now
@@ -123,7 +137,7 @@ func (w *work) failRevoke(err error, now time.Time) {
 	l.Error, l.Kind = err.Error(), KindOf(err)
 	l.RetryAt = now.Add(max(backoff(w.c.Name, max(l.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err)))
 	w.wait(earlier(now.Add(p.ProbeEvery), l.RetryAt))
-	w.event(Event{Kind: EventEffect, Effect: EffectRevoke, Result: Result(l.Kind), Slot: w.d.Slot, Error: l.Error, Took: time.Since(w.began)})
+	w.event(Event{Kind: EventEffect, Effect: ef, Result: Result(l.Kind), Slot: w.d.Slot, Error: l.Error, Took: time.Since(w.began)})
 }
 
 // backoff doubles from base to limit, with a jitter of up to a tenth that is stable
@@ -182,19 +196,15 @@ func (w *work) clearFailures() {
 
 // start begins a rotation in the journal.
 func (w *work) start() {
-	r, d := &w.rec, &w.d
-	if w.c.Peers != nil && !urgent(d.Due) && !w.in.critical() {
-		if b := w.c.Peers.Begin(*r, w.in.Now); b.Reason != "" {
-			*d = Decision{Due: d.Due, Blocked: b.Reason, Detail: b.Text}
-			w.wait(b.Until)
-			return
-		}
+	if !w.begins() {
+		return
 	}
+	r, d := &w.rec, &w.d
 	r.Hooked = nil
 	if st := &r.Slots[d.Slot]; w.in.claimedByUs(d.Slot) && (st.Use == UseEmpty || st.Use == UseUnknown) {
 		st.Use, st.Since = UseOwn, w.in.Now // the claim that says so is about to be replaced
 	}
-	rot := &Rotation{ID: w.e.o.NewID(w.in.Now), Reason: d.Due, Started: w.in.Now, Generation: w.top() + 1, Target: d.Slot}
+	rot := &Rotation{Reason: d.Due, Target: d.Slot}
 	if q := r.Request; q != nil && (d.Due == ReasonRequested || d.Due == ReasonCompromised || d.Due == ReasonRollback) {
 		rot.By, rot.OutageOK = q.By, q.OutageOK
 		rot.Compromised = d.Due == ReasonCompromised
@@ -203,15 +213,38 @@ func (w *work) start() {
 	rot.DeadOld = !r.DeadAt.IsZero()
 	if d.Key.Fingerprint != "" {
 		rot.Republish, rot.New = true, d.Key
-		rot.New.Generation = rot.Generation
 	} else {
 		rot.TargetWasActive = w.in.View.App.Active[d.Slot]
 		if st := &r.Slots[d.Slot]; rot.TargetWasActive && st.Key.LatestExpiry.IsZero() {
 			st.Key.LatestExpiry = w.in.View.Item.Expires[d.Slot]
 		}
 	}
+	w.open(rot)
+}
+
+// begins takes the place that the other credentials leave, or waits.
+func (w *work) begins() bool {
+	if w.c.Peers == nil || urgent(w.d.Due) || w.in.critical() {
+		return true
+	}
+	b := w.c.Peers.Begin(w.rec, w.in.Now)
+	if b.Reason == "" {
+		return true
+	}
+	w.d = Decision{Due: w.d.Due, Blocked: b.Reason, Detail: b.Text}
+	w.wait(b.Until)
+	return false
+}
+
+// open a rotation in the journal.
+func (w *work) open(rot *Rotation) {
+	r := &w.rec
+	rot.ID, rot.Started, rot.Generation = w.e.o.NewID(w.in.Now), w.in.Now, w.top()+1
+	if rot.Republish {
+		rot.New.Generation = rot.Generation
+	}
 	r.Rotation, r.Phase, r.LastRotation = rot, PhaseClaiming, max(r.LastRotation, rot.ID)
-	w.event(Event{Kind: EventStarted, Slot: d.Slot, Generation: rot.Generation, Actor: rot.By, Detail: d.Detail})
+	w.event(Event{Kind: EventStarted, Slot: rot.Target, Generation: rot.Generation, Actor: rot.By, Reason: rot.Reason, Detail: w.d.Detail})
 }
 
 func (w *work) top() int64 {
@@ -230,6 +263,11 @@ func (w *work) meta(e Entry) *Meta {
 	}
 	m.Format, m.Portal, m.Item, m.Instance = MetaFormat, w.c.ID.Portal, w.c.ID.Item, w.e.o.Instance
 	m.AdoptedAt, m.Hold = r.AdoptedAt, r.Hold
+	if w.in.formerKey(e) && e.Meta != nil {
+		m.Portal, m.Item, m.AdoptedAt = e.Meta.Portal, e.Meta.Item, e.Meta.AdoptedAt // whose key it is
+	} else if r.Former != nil {
+		m.Former = r.Former.meta(r.Former.RetireAt)
+	}
 	return &m
 }
 

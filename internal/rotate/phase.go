@@ -46,6 +46,7 @@ const (
 	ReasonMaxAge      Reason = "max_age"
 	ReasonRollback    Reason = "rollback"
 	ReasonRestore     Reason = "restore" // the way back of rule 4, or a vanished secret of rule 8
+	ReasonReplace     Reason = "replace" // another item takes over
 )
 
 // Why nothing happens now.
@@ -81,7 +82,7 @@ const (
 
 // DueReasons and BlockReasons list the closed sets.
 func DueReasons() []Reason {
-	return []Reason{ReasonCompromised, ReasonRequested, ReasonDead, ReasonBootstrap, ReasonExpiring, ReasonMaxAge, ReasonRollback, ReasonRestore}
+	return []Reason{ReasonCompromised, ReasonRequested, ReasonDead, ReasonBootstrap, ReasonExpiring, ReasonMaxAge, ReasonRollback, ReasonRestore, ReasonReplace}
 }
 
 // BlockReasons lists why nothing happens.

@@ -125,7 +125,7 @@ func (in *In) decideUnadopted() Decision {
 		return unreachable(err)
 	}
 	m := in.View.first().Meta
-	if !asked && m != nil && !m.AdoptedAt.IsZero() && m.Item == in.ID.Item && m.Instance == in.Instance {
+	if !asked && m != nil && !m.AdoptedAt.IsZero() && (m.Item == in.ID.Item || in.successor(m)) && m.Instance == in.Instance {
 		return Decision{Step: StepRebuild, Detail: "the journal was rebuilt from the sink"}
 	}
 	d := in.adoption()

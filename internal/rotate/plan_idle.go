@@ -6,6 +6,9 @@ import (
 )
 
 func (in *In) decideIdle() Decision {
+	if d, ok := in.decideBack(); ok {
+		return d
+	}
 	if d, ok := in.decideRequest(); ok {
 		return d
 	}
@@ -32,7 +35,7 @@ func (in *In) decideIdle() Decision {
 	if at := in.Record.Revoke.RetryAt; at.After(in.Now) {
 		next = earlier(next, at)
 	}
-	return wait(in.idleReason(), next, in.idleDetail())
+	return in.withFormer(wait(in.idleReason(), next, in.idleDetail()))
 }
 
 // decideDue starts what is due. Where that is blocked the credential is still
@@ -59,6 +62,9 @@ func (in *In) housekeeping() (Decision, bool) {
 		return d, true
 	}
 	if d, ok := in.decideOrphan(); ok {
+		return d, true
+	}
+	if d, ok := in.decideFormer(); ok {
 		return d, true
 	}
 	return in.survey()
@@ -141,6 +147,9 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		d.Due = cmp.Or(d.Due, due)
 		return d
 	}
+	if due == ReasonReplace && in.Record.Former == nil {
+		return in.startHandover(blocked)
+	}
 	target, d := in.chooseTarget(due)
 	if why, text := in.effectDrift(target); why != DriftNone {
 		if why == DriftKeyRefused {
@@ -165,6 +174,22 @@ func (in *In) decideStart(due Reason, detail string) Decision {
 		return blocked(ReasonForeignClaim, in.View.first().Meta.Claim.At.Add(in.Policy.EffectHorizon), text)
 	}
 	return Decision{Step: StepStart, Due: due, Slot: target, Detail: detail}
+}
+
+// startHandover is decideStart's end where another item is to take over.
+func (in *In) startHandover(blocked func(Reason, time.Time, string) Decision) Decision {
+	if why, text := in.agreement(); why != DriftNone {
+		return blocked(ReasonDrift, time.Time{}, text)
+	}
+	if text := in.claimBlock(); text != "" {
+		return blocked(ReasonForeignClaim, in.View.first().Meta.Claim.At.Add(in.Policy.EffectHorizon), text)
+	}
+	d := in.decideHandover()
+	if d.Step == StepNone && d.Need == 0 {
+		return blocked(d.Blocked, d.Next, d.Detail)
+	}
+	d.Due = ReasonReplace
+	return d
 }
 
 // replacedByAPerson: the slot of our previous key, past its overlap, is ours to mint

@@ -41,6 +41,9 @@ func (in *In) decideOverlapQuiet() Decision {
 	if in.hookDue(AfterPublishing) && !in.Now.Before(r.RetryAt) {
 		return Decision{Step: StepHook, Hook: AfterPublishing, Slot: r.Live.Slot, Detail: "every sink serves the new key"}
 	}
+	if d, ok := in.decideFormer(); ok {
+		return d
+	}
 	if in.Mem.Look {
 		if d, ok := in.survey(); ok {
 			return d
@@ -60,7 +63,7 @@ func (in *In) decideOverlapQuiet() Decision {
 func (in *In) pressing() (Reason, string) {
 	due, detail := in.due()
 	switch {
-	case due == ReasonCompromised:
+	case due == ReasonCompromised, due == ReasonReplace:
 		return due, detail
 	case in.dead():
 		return dueByDeath(in)

@@ -12,6 +12,9 @@ func (in *In) pause() (Decision, bool) {
 		d.Due = r.Rotation.Reason
 		return d, true
 	}
+	if in.backing() && in.lostForGood() {
+		return Decision{Step: StepAbort, Due: r.Rotation.Reason, Detail: "the item before stays"}, true
+	}
 	if r.Rotation.Mints > 0 || r.Rotation.Republish {
 		return Decision{}, false
 	}
@@ -50,16 +53,21 @@ func (in *In) decideClaiming() Decision {
 		return in.working(Decision{Step: StepCommit, Detail: "the first sink shows the new key after all"})
 	case rot.Republish && sh == showsLive && rot.New.Fingerprint == r.Live.Fingerprint:
 		return in.working(Decision{Step: StepAbort, Detail: "the first sink shows the key after all"})
-	case sh == showsLive, sh == showsNever && r.Live.Fingerprint == "":
-	case rot.Republish && (sh == showsVanished || sh == showsPrevious):
-	case rot.OutageOK, in.dead() && (sh == showsVanished || sh == showsPrevious):
-	case (sh == showsPrevious || sh == showsVanished) && in.lostForGood():
+	case sh == showsLive, (sh == showsNever || sh == showsFormer) && r.Live.Fingerprint == "":
+	case rot.Republish && wentBack(sh):
+	case rot.OutageOK, in.dead() && wentBack(sh):
+	case wentBack(sh) && in.lostForGood():
 		// The minted key is lost, and the sink went back meanwhile: the repairs of an idle credential have their turn.
 		return in.working(Decision{Step: StepAbort, Blocked: ReasonDrift, Drift: driftOf(sh), Detail: "the first sink shows " + orNothing(e.Key.Fingerprint()) + " (" + string(sh) + ")"})
 	default:
 		return in.working(in.giveWay(driftOf(sh), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+")"))
 	}
 	return in.working(Decision{Step: StepClaim, Slot: rot.Target})
+}
+
+// wentBack: the sink lost the key that it served, or serves an older one.
+func wentBack(sh showing) bool {
+	return sh == showsVanished || sh == showsPrevious || sh == showsFormer
 }
 
 // lostForGood: what the rotation minted is in no memory, and no request for it is under way.
@@ -219,7 +227,7 @@ func (in *In) decidePublishing() Decision {
 		return in.working(Decision{Step: StepReclaim, Detail: "the minted key is lost"})
 	}
 	// A sink that went back to a key of ours shows one that is dead: its slot was minted into, now or by the live one.
-	if !r.Rotation.OutageOK && sh != showsLive && sh != showsVanished && sh != showsPrevious && (sh != showsNever || r.Live.Fingerprint != "") {
+	if !r.Rotation.OutageOK && sh != showsLive && !wentBack(sh) && (sh != showsNever || r.Live.Fingerprint != "") {
 		return in.working(wait(ReasonDrift, in.Now.Add(in.Policy.ProbeEvery), "the first sink shows "+orNothing(e.Key.Fingerprint())+" ("+string(sh)+"); the new key waits in memory"))
 	}
 	if in.foreignInstance(e) {
@@ -261,7 +269,7 @@ func (in *In) decideCommitted() Decision {
 		case i > 0 && in.lags(s.Entry):
 			return Decision{Step: StepPublish, Sink: i, Slot: r.Live.Slot}
 		case sh == showsLive:
-		case i == 0 && (sh == showsVanished || sh == showsPrevious):
+		case i == 0 && wentBack(sh):
 			d, ok := in.decideRepair()
 			if ok {
 				return d

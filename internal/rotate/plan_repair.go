@@ -17,15 +17,19 @@ func (in *In) decideRepair() (Decision, bool) {
 	switch {
 	case first != showsNever && in.foreignInstance(v.first()):
 		return Decision{}, false
-	case first == showsVanished || first == showsPrevious:
+	case wentBack(first):
 		// One read may be a stale standby's: it must say the same for a while.
 		if until := r.DriftSince.Add(in.Policy.EffectHorizon / 10); r.Drift != driftOf(first) || in.Now.Before(until) {
 			return wait(ReasonDrift, in.Now.Add(in.Policy.EffectHorizon/10), "the first sink's answer is looked at again"), true
 		}
-		if first == showsVanished {
+		switch first {
+		case showsVanished:
 			return in.repairVanished()
+		case showsFormer:
+			return in.repairFormer()
+		default:
+			return in.repairBehind()
 		}
-		return in.repairBehind()
 	case first == showsLive && !r.DeadAt.IsZero():
 		return in.repairDead()
 	}
@@ -49,7 +53,7 @@ func (in *In) decideRepair() (Decision, bool) {
 // lags tells whether a later sink is to be copied from the first one.
 func (in *In) lags(e Entry) bool {
 	switch in.show(e) {
-	case showsNever, showsVanished, showsPrevious:
+	case showsNever, showsVanished, showsPrevious, showsFormer:
 		return true
 	case showsLive:
 		return in.oldMeta(e)
@@ -74,12 +78,17 @@ func (in *In) repairVanished() (Decision, bool) {
 		return d, true
 	}
 	for _, k := range []KeyFacts{in.Record.Live, in.Record.Previous} {
-		if k.Fingerprint != "" && in.View.App.Active[k.Slot] && !in.pastDate(k.Slot) && in.View.finds(k.Fingerprint) {
+		if in.backed(k) {
 			return Decision{Step: StepStart, Due: ReasonRestore, Key: k, Slot: k.Slot,
 				Detail: "the secret vanished from the first sink; its earlier version is written back"}, true
 		}
 	}
 	return Decision{}, false
+}
+
+// backed tells whether some sink still has the key, now or earlier, and its slot holds one.
+func (in *In) backed(k KeyFacts) bool {
+	return k.Fingerprint != "" && in.View.App.Active[k.Slot] && !in.pastDate(k.Slot) && in.View.finds(k.Fingerprint)
 }
 
 // finds tells whether a readable entry, current or earlier, holds the key.
@@ -128,6 +137,10 @@ func (in *In) repairBehind() (Decision, bool) {
 				Detail: "the first sink went back to an older key that works, and the newer one is dead: it is written into every sink"}, true
 		}
 		return wait(ReasonDrift, in.nextSuspect(), "the first sink went back to an older key, and neither works"), true
+	}
+	if p := in.Record.Previous; !in.View.Proof.Valid && p.Fingerprint != e.Key.Fingerprint() && in.backed(p) {
+		return Decision{Step: StepStart, Due: ReasonRestore, Key: p, Slot: p.Slot,
+			Detail: "the first sink went back to a key that is dead, and nobody has the newer one: the previous one, which works, is written back"}, true
 	}
 	return Decision{Step: StepSwap, Key: k, Slot: k.Slot,
 		Detail: "the first sink was restored: it serves " + string(k.Fingerprint) + " again"}, true

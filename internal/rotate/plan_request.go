@@ -16,7 +16,12 @@ func (in *In) decideRequest() (Decision, bool) {
 		return in.decideRollback(), true
 	case RequestCompromised:
 		return in.decideCompromised(q)
-	case RequestRotate, RequestRegenerate, RequestAdopt:
+	case RequestBack:
+		if !in.Record.Unserved() {
+			return in.refuse(ReasonNotDue, "the replacement is in service, or over: replace it anew to go back"), true
+		}
+		return Decision{}, false // decideBack has it
+	case RequestRotate, RequestRegenerate, RequestAdopt, RequestReplace:
 		return Decision{}, false
 	}
 	return Decision{}, false

@@ -59,6 +59,9 @@ type Portal interface {
 	// Control is a cheap call with our own identity that tells whether the portal
 	// answers at all; it is what makes a key's 498 evidence (rule 8).
 	Control(ctx context.Context) error
+	// Remove deletes an item that has no keys any more, protected or not; nil also where
+	// it is gone already.
+	Remove(ctx context.Context, id ID, owner string) error
 }
 
 // Parity compares what configured probe URLs answer to the old and the new key. It

@@ -60,6 +60,12 @@ func (w *work) entryFor(i int) (Entry, error) {
 	}
 	m := w.meta(w.in.View.first())
 	m.Key, m.RotationID, m.Published, m.Claim = rot.New, rot.ID, w.in.Now, nil
+	if w.in.formerKey(w.in.View.first()) {
+		m.Portal, m.Item, m.AdoptedAt, m.Previous, m.RetireAt = w.c.ID.Portal, w.c.ID.Item, r.AdoptedAt, KeyFacts{}, time.Time{}
+	}
+	if r.Former != nil {
+		m.Former = r.Former.meta(w.in.latest().Add(w.overlap()))
+	}
 	if r.Live.Fingerprint != "" && r.Live.Slot != rot.New.Slot {
 		m.Previous, m.RetireAt = r.Live, w.in.latest().Add(w.overlap())
 	}
@@ -138,6 +144,7 @@ func (w *work) promote() {
 	w.clearFailures()
 	w.event(Event{Kind: EventPromoted, Slot: r.Live.Slot, Fingerprint: r.Live.Fingerprint, Generation: r.Live.Generation, Expires: r.Live.Expires,
 		Reason: rot.Reason})
+	w.promoteFormer(rot)
 	w.afterPromotion(*rot)
 	if r.Phase == PhaseIdle {
 		w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason})
@@ -200,6 +207,9 @@ func (w *work) swap() {
 	}
 	r.Slots[old.Slot] = w.slot(old.Slot, UsePrevious, old)
 	// A lost key of ours that was minted over k stays known as ours: k is dead, and the lost key an orphan.
+	if old.Slot == k.Slot && old.Fingerprint != k.Fingerprint {
+		r.Slots[old.Slot].Use = UseOwn
+	}
 	if st := r.Slots[k.Slot]; st.Use != UseOwn || st.Key.Fingerprint == k.Fingerprint {
 		r.Slots[k.Slot] = w.slot(k.Slot, UseLive, k)
 	}

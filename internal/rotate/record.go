@@ -68,6 +68,11 @@ type Record struct {
 	Hooked  []HookPoint `json:"hooked,omitempty"`
 	HookDue *HookCall   `json:"hook_due,omitempty"`
 
+	// Former is the item that was replaced, until nothing is left of it; Formerly are all
+	// that the name had before, which a config may still name.
+	Former   *Former `json:"former,omitempty"`
+	Formerly []ID    `json:"formerly,omitempty"`
+
 	// LastRotation is the id of the rotation that began last: a claim that is not newer
 	// is one that this journal knows.
 	LastRotation string `json:"last_rotation,omitempty"`
@@ -184,6 +189,8 @@ const (
 	RequestRegenerate  RequestKind = "regenerate"
 	RequestInvalidate  RequestKind = "invalidate"
 	RequestAdopt       RequestKind = "adopt"
+	RequestReplace     RequestKind = "replace" // Heir takes over
+	RequestBack        RequestKind = "back"    // a replacement that no sink shows yet is given up
 )
 
 // Request waits in the record until it is carried out or refused.
@@ -192,6 +199,7 @@ type Request struct {
 	// Fingerprints names the compromised keys; all of those in use where none was named.
 	Fingerprints []Fingerprint `json:"fingerprints,omitempty"`
 	Slot         Slot          `json:"slot,omitempty"` // regenerate, invalidate, adopt --take-slot
+	Heir         *Heir         `json:"heir,omitempty"` // replace
 	OutageOK     bool          `json:"outage_ok,omitempty"`
 	By           string        `json:"by"`
 	At           time.Time     `json:"at"`

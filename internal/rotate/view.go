@@ -14,6 +14,7 @@ const (
 	NeedProof // the first sink's key at the portal, and a control call if it is refused
 	NeedOld   // the previous key at the portal, where any sink still has it
 	NeedGates // every gate's answer about the previous key
+	NeedOther // app and item of the former item, or of the heir
 )
 
 // NeedAll is a deep look.
@@ -30,8 +31,10 @@ type View struct {
 	// ProofControl is the control call's error where the key was refused.
 	ProofControl error
 	Old          Proof
-	OldControl   error      // the control call's, where a key that is to be written back was refused
-	OldHad       bool       // some sink or the session still had the previous key
+	OldControl   error // the control call's, where a key that is to be written back was refused
+	OldHad       bool  // some sink or the session still had the previous key
+	Other        App   // NeedOther's
+	OtherItem    Item
 	Gates        []GateView // in the order of the config
 	Errs         map[Need]error
 	Skew         time.Duration
@@ -115,6 +118,13 @@ const (
 	StepRefuse  Step = "refuse" // journal only: the request cannot be carried out
 	StepFail    Step = "fail"   // journal only: a look failed; back off
 	StepHook    Step = "hook"   // call the hooks of Decision.Hook
+
+	StepHandover     Step = "hand_over"     // journal only: another item takes over, and its first rotation begins
+	StepBack         Step = "hand_back"     // journal only: the former item stays
+	StepRetireFormer Step = "retire_former" // revoke a key of the former item
+	StepRemoveFormer Step = "remove_former" // delete the former item
+	StepFormerEnd    Step = "former_end"    // journal only: nothing is left of the former item
+	StepForget       Step = "forget"        // journal only: no sink has the live key any more; another one is made
 )
 
 // Decision is what to do now and why.

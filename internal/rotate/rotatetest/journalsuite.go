@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func suiteTime() time.Time { return time.Date(2026, 3, 29, 1, 30, 0, 123456789, 
 // that was never saved.
 func FullRecord(name rotate.Name) rotate.Record {
 	var r rotate.Record
-	fill(reflect.ValueOf(&r).Elem(), new(int))
+	fill(reflect.ValueOf(&r).Elem(), new(int), nil)
 	r.Name = name
 	r.Epoch = 0
 	return r
@@ -61,13 +62,14 @@ func FullRecord(name rotate.Name) rotate.Record {
 // FullEvent is an event of that credential in which no field is zero.
 func FullEvent(name rotate.Name) rotate.Event {
 	var e rotate.Event
-	fill(reflect.ValueOf(&e).Elem(), new(int))
+	fill(reflect.ValueOf(&e).Elem(), new(int), nil)
 	e.Name = name
 	return e
 }
 
-// fill gives every exported field a value of its own, counting n.
-func fill(v reflect.Value, n *int) {
+// fill gives every exported field a value of its own, counting n. within are the types
+// that v is inside of: a pointer to one of them stays nil.
+func fill(v reflect.Value, n *int, within []reflect.Type) {
 	*n++
 	if v.Type() == reflect.TypeFor[time.Time]() {
 		v.Set(reflect.ValueOf(suiteTime().Add(time.Duration(*n) * time.Second)))
@@ -85,19 +87,23 @@ func fill(v reflect.Value, n *int) {
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Pointer:
+		if slices.Contains(within, v.Type().Elem()) {
+			return
+		}
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), n)
+		fill(v.Elem(), n, within)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
-		fill(v.Index(0), n)
-		fill(v.Index(1), n)
+		fill(v.Index(0), n, within)
+		fill(v.Index(1), n, within)
 	case reflect.Array:
 		for i := range v.Len() {
-			fill(v.Index(i), n)
+			fill(v.Index(i), n, within)
 		}
 	case reflect.Struct:
+		within = append(slices.Clip(within), v.Type())
 		for _, field := range v.Fields() {
-			fill(field, n)
+			fill(field, n, within)
 		}
 	default:
 		panic("no value for a field of kind " + v.Kind().String())

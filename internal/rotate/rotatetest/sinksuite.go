@@ -74,7 +74,7 @@ func suiteKey(n int) rotate.Secret {
 func suiteEntry(n int) rotate.Entry {
 	var m rotate.Meta
 	count := 100 * n
-	fill(reflect.ValueOf(&m).Elem(), &count)
+	fill(reflect.ValueOf(&m).Elem(), &count, nil)
 	m.Format = rotate.MetaFormat
 	e := rotate.Entry{Key: suiteKey(n), Meta: &m}
 	m.Key.Fingerprint = e.Key.Fingerprint()

@@ -1,0 +1,179 @@
+package rotate
+
+import (
+	"slices"
+	"time"
+)
+
+// Former is the item that a credential had before: one that was replaced because
+// other privileges, referrers or item access would have killed both its keys
+// (arcgis-portal-contract 4.3), or one that was to take over and was given up. What
+// the journal knew of it is kept until its keys are revoked.
+//
+// A replacement is a first key of another item that takes over the sinks of this one:
+// the record of the new item stands in the old one's place from the handover on, and
+// the old one's key counts as in use until an overlap after the promotion. Before the
+// first sink shows the new key the old record can be put back as it was.
+type Former struct {
+	Record Record    `json:"record"`
+	Since  time.Time `json:"since"` // of the handover
+	By     string    `json:"by,omitempty"`
+	Keep   bool      `json:"keep,omitempty"` // its item is kept, without keys
+	// Rushed: its keys are compromised, or no consumer ever had one: no gate is asked.
+	Rushed     bool      `json:"rushed,omitempty"`
+	PromotedAt time.Time `json:"promoted_at,omitzero"` // every sink serves the other item's key; zero before
+	RetireAt   time.Time `json:"retire_at,omitzero"`
+}
+
+// FormerMeta is what the sinks say of it, for a journal that is lost (rule 10).
+type FormerMeta struct {
+	Portal   PortalID  `json:"portal"`
+	Item     ItemID    `json:"item"`
+	ClientID string    `json:"client_id,omitempty"`
+	Key      KeyFacts  `json:"key,omitzero"`
+	RetireAt time.Time `json:"retire_at,omitzero"`
+	Keep     bool      `json:"keep,omitempty"`
+}
+
+// Heir is the item that is to take over.
+type Heir struct {
+	ID ID `json:"id"`
+	// Record is what the journal knows of it from an earlier try.
+	Record *Record `json:"record,omitempty"`
+	Keep   bool    `json:"keep,omitempty"` // the present item is kept, without keys
+	// Compromised: the present item's client secret or keys are known to others. There is no overlap.
+	Compromised bool `json:"compromised,omitempty"`
+}
+
+// dropped is an heir that is not wanted any more as something to remove.
+func (h *Heir) dropped(name Name, by string, now time.Time) *Former {
+	old := Record{Name: name, ID: h.ID, Phase: PhaseIdle}
+	if h.Record != nil {
+		old = *h.Record
+	}
+	return &Former{Record: old, Since: now, By: by, Rushed: true, PromotedAt: now, RetireAt: now}
+}
+
+// Serving is the key that the sinks serve: the former item's until the first sink
+// shows one of its successor.
+func (r *Record) Serving() KeyFacts {
+	if r.Unserved() {
+		return r.Former.Record.Live
+	}
+	return r.Live
+}
+
+// Unserved tells whether a replacement is under way whose new key no sink serves yet.
+func (r *Record) Unserved() bool {
+	return r.Former != nil && r.Former.PromotedAt.IsZero() && r.Live.Fingerprint == ""
+}
+
+// Means tells whether a config that names id means this record: its own item, one that
+// it replaced, or the one that is to replace it.
+func (r *Record) Means(id ID) bool {
+	q := r.Request
+	return r.ID == id || slices.Contains(r.Formerly, id) || q != nil && q.Heir != nil && q.Heir.ID == id
+}
+
+// of is the credential with the item that the journal knows under its name, where the
+// config still, or already, names the other one of a replacement.
+func (c *Credential) of(r *Record) *Credential {
+	if r.Epoch == 0 || r.ID == c.ID || r.ID == (ID{}) || !r.Means(c.ID) {
+		return c
+	}
+	other := *c
+	other.ID, other.Portal = r.ID, c.portalOf(r.ID)
+	return &other
+}
+
+// portalOf an item.
+func (c *Credential) portalOf(id ID) Portal {
+	if p := c.Portals[id.Portal]; p != nil {
+		return p
+	}
+	return c.Portal
+}
+
+// otherID is the item that NeedOther looks at: the former one, or the heir.
+func (in *In) otherID() ID {
+	switch q := in.Record.Request; {
+	case in.Record.Former != nil:
+		return in.Record.Former.Record.ID
+	case q != nil && q.Heir != nil:
+		return q.Heir.ID
+	}
+	return ID{}
+}
+
+// formerKey tells whether a sink's entry holds a key of an item that this credential
+// had before.
+func (in *In) formerKey(e Entry) bool {
+	r, fp := &in.Record, e.Key.Fingerprint()
+	if fp == "" {
+		return false
+	}
+	if f := r.Former; f != nil {
+		old := &f.Record
+		known := fp == old.Live.Fingerprint || fp == old.Previous.Fingerprint
+		itsClient := fp.Slot() != NoSlot && old.ClientID != "" && fp.ClientTail() == tailOf(old.ClientID) && tailOf(old.ClientID) != tailOf(r.ClientID)
+		if known || itsClient {
+			return true
+		}
+	}
+	m := e.Meta
+	return m != nil && m.Key.Fingerprint == fp && in.formerMeta(m)
+}
+
+// formerMeta tells whether a sink's facts are of an item that this credential had before.
+func (in *In) formerMeta(m *Meta) bool {
+	return slices.Contains(in.Record.Formerly, ID{Portal: m.Portal, Item: m.Item})
+}
+
+// successor tells whether a sink's facts, written by this rotatord, are of an item that
+// replaced the one that the journal knows: the journal is older (rule 10).
+func (in *In) successor(m *Meta) bool {
+	f := m.Former
+	return f != nil && m.Instance == in.Instance && ID{Portal: f.Portal, Item: f.Item} == in.Record.ID
+}
+
+// former as the sinks' facts have it, for a journal that is rebuilt.
+func (m *Meta) former(name Name, overlapTo time.Time) *Former {
+	f := m.Former
+	if f == nil {
+		return nil
+	}
+	old := Record{Name: name, ID: ID{Portal: f.Portal, Item: f.Item}, ClientID: f.ClientID, AdoptedAt: m.AdoptedAt, Phase: PhaseIdle, Live: f.Key}
+	if s := f.Key.Slot; s.Valid() {
+		old.Slots[s] = SlotState{Use: UseLive, Key: f.Key}
+	}
+	return &Former{Record: old, Since: m.Published, Keep: f.Keep, PromotedAt: m.Published, RetireAt: later(f.RetireAt, overlapTo)}
+}
+
+// ours tells whether what a slot of the former item holds is ours to revoke (rule 2).
+func (f *Former) ours(s Slot) bool {
+	st := &f.Record.Slots[s]
+	switch st.Use {
+	case UseLive, UsePrevious, UseOwn:
+		return true
+	case UseEmpty, UseUnknown:
+		return st.Taken
+	}
+	return false
+}
+
+// latestExpiry of the keys that consumers may still use; zero if one is unknown.
+func (f *Former) latestExpiry() time.Time {
+	live, prev := f.Record.Live, f.Record.Previous
+	if prev.Fingerprint == "" {
+		return live.LatestExpiry
+	}
+	if prev.LatestExpiry.IsZero() || live.LatestExpiry.IsZero() {
+		return time.Time{}
+	}
+	return later(live.LatestExpiry, prev.LatestExpiry)
+}
+
+func (f *Former) meta(retireAt time.Time) *FormerMeta {
+	r := &f.Record
+	return &FormerMeta{Portal: r.ID.Portal, Item: r.ID.Item, ClientID: r.ClientID, Key: r.Live, RetireAt: retireAt, Keep: f.Keep}
+}

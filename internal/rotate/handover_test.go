@@ -1,0 +1,376 @@
+package rotate
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const (
+	heirItem   = ItemID("beefbeefbeefbeefbeefbeefbeefbeef")
+	heirClient = "Qm4TzW7xHEIRheir"
+)
+
+func heirID() ID { return ID{Portal: "esri", Item: heirItem} }
+
+// withHeir is a rig whose portal has a second item without keys.
+func withHeir(t *testing.T, g *rig) *fakePortal {
+	t.Helper()
+	heir := &fakePortal{fail: faults{}, privileges: []string{"premium:user:basemaps", "premium:user:geocode"}, client: heirClient, id: heirItem}
+	g.cred.Portal = fakePortals{testItem: g.portal, heirItem: heir}
+	g.each = func(AdvanceResult) { g.servedWorks(g.portal, heir) }
+	return heir
+}
+
+// servedWorks: every sink's key is valid at its item.
+func (g *rig) servedWorks(items ...*fakePortal) {
+	g.t.Helper()
+	for _, s := range []*fakeSink{g.vault, g.file} {
+		works := false
+		for _, p := range items {
+			for _, k := range p.keys {
+				works = works || k.secret.Equal(s.current().Key) && !k.revoked && time.Now().Before(k.expires)
+			}
+		}
+		if !works {
+			g.t.Fatalf("sink %s serves a dead key after %v", s.name, g.steps)
+		}
+	}
+}
+
+func (g *rig) order(cmd Command) {
+	g.t.Helper()
+	cmd.By = "ada"
+	if _, err := g.engine.Command(g.t.Context(), g.cred, cmd); err != nil {
+		g.t.Fatalf("%s: %v", cmd.Kind, err)
+	}
+}
+
+func (g *rig) replace() { g.order(Command{Kind: CommandReplace, Heir: &Heir{ID: heirID()}}) }
+
+func (g *rig) untilReplaced() {
+	g.t.Helper()
+	g.until("the former item's end", func(r AdvanceResult) bool { return r.Step == StepRemoveFormer && r.Err == nil })
+}
+
+func TestReplacement(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := bootstrapped(t)
+		heir := withHeir(t, g)
+		old := g.record()
+		g.replace()
+		g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+		want := []Step{StepHandover, StepClaim, StepDate, StepMint, StepProve, StepPublish, StepPublish, StepPromote}
+		if diff := cmp.Diff(want, g.steps); diff != "" {
+			t.Errorf("steps (-want +got):\n%s", diff)
+		}
+		r := g.record()
+		if r.ID != heirID() || r.ClientID != heirClient || r.Live.Generation != 2 || r.Former == nil || !r.Former.Record.ID.is(old.ID) {
+			t.Fatalf("after promotion: %+v", r)
+		}
+		if want := r.Former.PromotedAt.Add(7 * day); !r.Former.RetireAt.Equal(want) {
+			t.Errorf("the former item retires %s, want %s", r.Former.RetireAt, want)
+		}
+		if len(g.portal.effects()) != 0 {
+			t.Errorf("the old item was touched: %v", g.portal.effects())
+		}
+		if m := g.vault.current().Meta; m.Item != heirItem || m.Former == nil || m.Former.Item != testItem || m.Previous != (KeyFacts{}) {
+			t.Errorf("the sink says %+v", m)
+		}
+		promoted := time.Now()
+		g.untilReplaced()
+		if early := time.Since(promoted); early < 7*day {
+			t.Errorf("retired after %s", early)
+		}
+		if diff := cmp.Diff([]string{"revoke 1", "remove"}, g.portal.effects()); diff != "" {
+			t.Errorf("effects on the old item (-want +got):\n%s", diff)
+		}
+		g.until("rest", func(r AdvanceResult) bool { return r.Step == StepNone })
+		if r = g.record(); r.Former != nil || !slices.Equal(r.Formerly, []ID{old.ID}) || g.vault.current().Meta.Former != nil {
+			t.Errorf("at the end: %+v, sink %+v", r, g.vault.current().Meta)
+		}
+		// The config still names the old item, and rotations go on at the new one.
+		g.untilPhase(PhaseOverlap)
+		if len(heir.effects()) != 4 || g.record().Live.Slot != Slot2 {
+			t.Errorf("effects on the new item: %v", heir.effects())
+		}
+		for k, n := range map[EventKind]int{EventHandedOver: 1, EventReplaced: 1, EventHandedBack: 0, EventDrift: 0, EventKeyLost: 0} {
+			if got := g.journal.told(k); got != n {
+				t.Errorf("%d events %s, want %d", got, k, n)
+			}
+		}
+	})
+}
+
+func (id ID) is(other ID) bool { return id == other }
+
+// In an overlap both keys of the old item are in use, and both outlive the promotion by the overlap.
+func TestReplacementInAnOverlap(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := at(t, PhaseOverlap)
+		withHeir(t, g)
+		g.replace()
+		g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+		promoted := time.Now()
+		g.until("the first revocation", func(r AdvanceResult) bool { return r.Step == StepRetireFormer })
+		if since := time.Since(promoted); since < 7*day {
+			t.Errorf("revoked after %s", since)
+		}
+		g.untilReplaced()
+		if diff := cmp.Diff([]string{"revoke 1", "revoke 2", "remove"}, g.portal.effects()); diff != "" {
+			t.Errorf("effects on the old item (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestReplacementGivenUp: before any sink shows the new key everything can be put back,
+// and nothing of the new item is left behind.
+func TestReplacementGivenUp(t *testing.T) {
+	for name, end := range map[string]func(g *rig, heir *fakePortal){
+		"asked for": func(g *rig, _ *fakePortal) { g.order(Command{Kind: CommandCancel}) },
+		"asked for after a lost mint": func(g *rig, heir *fakePortal) {
+			heir.fail["mint"] = []fault{{err: errLost, after: true}}
+			g.until("the lost mint", func(r AdvanceResult) bool { return r.Step == StepMint })
+			g.order(Command{Kind: CommandBack})
+		},
+		"expiry": func(_ *rig, heir *fakePortal) { heir.fail["mint"] = slices.Repeat([]fault{{err: errNever}}, 100) },
+		"expiry while the portal is down": func(g *rig, heir *fakePortal) {
+			g.cred.Policy.RetryMax = day
+			heir.fail["date"] = slices.Repeat([]fault{{err: errBusy}}, 10000)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := bootstrapped(t)
+				heir := withHeir(t, g)
+				old := g.record()
+				g.replace()
+				g.until("handover", func(r AdvanceResult) bool { return r.Step == StepHandover })
+				end(g, heir)
+				g.until("the way back", func(r AdvanceResult) bool { return r.Step == StepBack })
+				heir.fail = faults{}
+				r := g.record()
+				if r.ID != old.ID || r.Live != old.Live || r.Former == nil || r.Former.Record.ID != heirID() || r.Quarantine != nil {
+					t.Fatalf("after the way back: %+v", r)
+				}
+				g.untilReplaced()
+				if !heir.gone || heir.slots[Slot1] != nil || g.portal.gone {
+					t.Errorf("new item %v, old item %v", heir.effects(), g.portal.effects())
+				}
+				g.untilPhase(PhaseOverlap)
+				if r := g.record(); r.ID != old.ID || r.Live.Slot != Slot2 || r.Live.Generation <= old.Live.Generation {
+					t.Errorf("the old item rotates no more: %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// A sink that goes back to the time before the replacement is repaired: from another
+// sink, or with another key, even when the old item is gone (rule 9).
+func TestReplacementAndARestoredSink(t *testing.T) {
+	for name, c := range map[string]struct {
+		both, late bool
+	}{"one": {}, "both": {both: true}, "one, after the end": {late: true}, "both, after the end": {both: true, late: true}} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := bootstrapped(t)
+				heir := withHeir(t, g)
+				before := g.vault.current()
+				g.replace()
+				g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+				if c.late {
+					g.untilReplaced()
+					g.each = nil // the sink serves a dead key until it is repaired
+				}
+				for _, s := range []*fakeSink{g.vault, g.file} {
+					if s == g.vault || c.both {
+						before.Version = s.current().Version + "r"
+						s.versions = []Entry{before}
+					}
+				}
+				g.session.Look()
+				g.until("repair", func(r AdvanceResult) bool {
+					g.session.Look()
+					return g.vault.current().Meta.Item == heirItem && r.Record.Phase == PhaseIdle && r.Record.Rotation == nil
+				})
+				g.servedWorks(g.portal, heir)
+				if minted := heir.count("mint"); minted != 1 && !c.both || minted != 2 && c.both {
+					t.Errorf("%d keys were made", minted)
+				}
+				if !c.late {
+					g.untilReplaced()
+				}
+				g.until("the lost key's end", func(AdvanceResult) bool {
+					return (heir.slots[Slot1] == nil || heir.slots[Slot2] == nil) && g.record().Former == nil
+				})
+			})
+		})
+	}
+}
+
+// TestReplacementAndALostJournal: the sinks say whose key they serve and what it replaced.
+func TestReplacementAndALostJournal(t *testing.T) {
+	for name, lose := range map[string]func(g *rig){
+		"empty": func(g *rig) { clear(g.journal.records); clear(g.journal.epochs) },
+		"older": func(*rig) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := bootstrapped(t)
+				heir := withHeir(t, g)
+				saved, epoch := slices.Clone(g.journal.records["maps"]), g.journal.epochs["maps"]
+				g.replace()
+				g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+				g.journal.records["maps"], g.journal.epochs["maps"] = saved, epoch
+				lose(g)
+				g.restart()
+				g.session.Look()
+				g.until("rebuild", func(r AdvanceResult) bool { return r.Step == StepRebuild })
+				if r := g.record(); r.ID != heirID() || r.Former == nil || r.Former.Record.ID != testID() || r.Live.Generation != 2 {
+					t.Fatalf("rebuilt: %+v", r)
+				}
+				g.untilReplaced()
+				if heir.count("mint") != 1 || heir.slots[Slot1] == nil {
+					t.Errorf("new item: %v", heir.effects())
+				}
+			})
+		})
+	}
+}
+
+// What stands against a start stands against a handover, and nothing is touched.
+func TestReplacementWaits(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(g *rig, heir *fakePortal)
+		want Reason
+	}{
+		"held":             {func(g *rig, _ *fakePortal) { g.order(Command{Kind: CommandHold, Text: "release day"}) }, ReasonHeld},
+		"window":           {func(g *rig, _ *fakePortal) { g.cred.Policy.Calendar = shut{} }, ReasonWindow},
+		"sink drift":       {func(g *rig, _ *fakePortal) { g.vault.put(testKey(Slot2, "stranger")) }, ReasonDrift},
+		"heir unreachable": {func(_ *rig, heir *fakePortal) { heir.fail["app"] = slices.Repeat([]fault{{err: errBusy}}, 50) }, ReasonUnreachable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := bootstrapped(t)
+				heir := withHeir(t, g)
+				g.each = nil
+				c.set(g, heir)
+				g.replace()
+				g.until("the wait", func(r AdvanceResult) bool { return r.Blocked == c.want })
+				if r := g.record(); r.ID != testID() || r.Request == nil || len(heir.effects()) != 0 {
+					t.Errorf("it did not wait: %+v", r)
+				}
+			})
+		})
+	}
+}
+
+// shut is a calendar that never opens.
+type shut struct{}
+
+func (shut) Closed(now time.Time) (Reason, time.Time) { return ReasonWindow, now.Add(365 * day) }
+
+// put a value into the sink behind rotatord's back.
+func (s *fakeSink) put(key Secret) {
+	e := s.current()
+	e.Key, e.Version = key, e.Version+"x"
+	s.versions = append(s.versions, e)
+}
+
+// Refusals say why, and drop the request.
+func TestReplacementRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		set  func(g *rig, heir *fakePortal)
+		want string
+	}{
+		"heir is gone":       {func(_ *rig, heir *fakePortal) { heir.gone = true }, "is not there"},
+		"heir has a key":     {func(_ *rig, heir *fakePortal) { heir.put(Slot1, time.Now().Add(90*day)) }, "rotatord did not make"},
+		"somebody's old key": {func(g *rig, _ *fakePortal) { g.portal.put(Slot2, time.Now().Add(90*day)) }, "somebody unknown"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := bootstrapped(t)
+				heir := withHeir(t, g)
+				c.set(g, heir)
+				g.replace()
+				res := g.until("the refusal", func(r AdvanceResult) bool { return r.Step == StepRefuse })
+				if !strings.Contains(res.Detail, c.want) || g.record().Request != nil || g.record().ID != testID() {
+					t.Errorf("refused with %q: %+v", res.Detail, g.record())
+				}
+			})
+		})
+	}
+}
+
+func TestReplacementOfACompromisedItem(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := bootstrapped(t)
+		withHeir(t, g)
+		g.cred.Policy.Calendar = shut{}
+		g.order(Command{Kind: CommandReplace, Heir: &Heir{ID: heirID(), Compromised: true, Keep: true}})
+		began := time.Now()
+		g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+		g.cred.Policy.Calendar = nil
+		g.until("the end", func(r AdvanceResult) bool { return r.Step == StepFormerEnd })
+		if took := time.Since(began); took > 2*time.Hour {
+			t.Errorf("the old key lived for %s", took)
+		}
+		if diff := cmp.Diff([]string{"revoke 1"}, g.portal.effects()); diff != "" {
+			t.Errorf("effects on the old item (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// gateOf remembers what it was asked.
+type gateOf struct {
+	quiet bool
+	asked []Quiet
+}
+
+func (*gateOf) Name() string { return "acks" }
+
+func (g *gateOf) Ask(_ context.Context, q Quiet) (QuietAnswer, error) {
+	g.asked = append(g.asked, q)
+	return QuietAnswer{Quiet: g.quiet, Detail: "tiles still runs it"}, nil
+}
+
+func TestReplacementAsksTheGates(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := bootstrapped(t)
+		withHeir(t, g)
+		old, gate := g.record().Live, &gateOf{}
+		g.cred.Gates = []Gate{gate}
+		g.replace()
+		res := g.until("the gate", func(r AdvanceResult) bool { return r.Blocked == ReasonGate })
+		if !strings.Contains(res.Detail, "tiles still runs it") || gate.asked[0].Previous.Fingerprint != old.Fingerprint || len(g.portal.effects()) != 0 {
+			t.Errorf("%q, asked %+v, effects %v", res.Detail, gate.asked[0], g.portal.effects())
+		}
+		gate.quiet = true
+		g.untilReplaced()
+	})
+}
+
+// A revocation that fails, and an item that will not go, are tried again on the ladder
+// of revocations, and stop nothing else.
+func TestReplacementRetriesTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := bootstrapped(t)
+		withHeir(t, g)
+		g.replace()
+		g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+		g.portal.fail["revoke"] = []fault{{err: errBusy}, {err: errLost, after: true}}
+		g.portal.fail["remove"] = []fault{{err: errBusy}, {err: errLost}}
+		g.untilReplaced()
+		if diff := cmp.Diff([]string{"revoke 1", "revoke 1", "remove", "remove", "remove"}, g.portal.effects()); diff != "" {
+			t.Errorf("effects on the old item (-want +got):\n%s", diff)
+		}
+		if r := g.record(); r.Attempts != 0 || r.Revoke.Attempts != 0 || r.Quarantine != nil {
+			t.Errorf("left behind: %+v", r)
+		}
+	})
+}
