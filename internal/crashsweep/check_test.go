@@ -2,6 +2,7 @@ package crashsweep
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"rotatord/internal/portal/portaltest"
@@ -115,7 +116,7 @@ func (c *checker) end(wantMints int) (extra int) {
 	now := w.emu.Now()
 	mints := 0
 	for _, k := range w.emu.Keys() {
-		if k.ItemID != string(w.cred.ID.Item) || k.OutOfBand || k.EndedBy == portaltest.EndedNeverWas {
+		if !slices.Contains(w.items, k.ItemID) || k.OutOfBand || k.EndedBy == portaltest.EndedNeverWas {
 			continue
 		}
 		mints++

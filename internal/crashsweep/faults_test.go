@@ -107,7 +107,7 @@ func (w *world) strike(c call) faultKind {
 func (w *world) hook() {
 	w.emu.SetHook(func(c portaltest.Call) *portaltest.Fault {
 		switch c.Op {
-		case portaltest.OpMint, portaltest.OpRevoke, portaltest.OpSetDate:
+		case portaltest.OpMint, portaltest.OpRevoke, portaltest.OpSetDate, portaltest.OpDeleteItem, portaltest.OpUnprotect:
 			return portalFault(w.strike(call{callEffect, string(c.Op)}))
 		case portaltest.OpAppInfo, portaltest.OpItem, portaltest.OpProve:
 			return portalFault(w.strike(call{callRead, string(c.Op)}))

@@ -1,6 +1,8 @@
 package crashsweep
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"rotatord/internal/portal/portaltest"
@@ -16,6 +18,22 @@ type scenario struct {
 	begin func(w *world)
 	// mints that an undisturbed run makes after prepare.
 	mints int
+	// end, if set, looks at what came of it.
+	end func(w *world)
+}
+
+// wantItem checks that the nth item has the name in the end, and that the other is gone.
+func (w *world) wantItem(n int) {
+	r := w.record()
+	if string(r.ID.Item) != w.items[n] || r.Former != nil {
+		w.check.fail("item %s at the end, want %s; former %v", r.ID.Item, w.items[n], r.Former)
+	}
+	for i, id := range w.items {
+		_, err := w.client.Item(context.Background(), rotate.ID{Portal: r.ID.Portal, Item: rotate.ItemID(id)})
+		if there := err == nil; there != (i == n) {
+			w.check.fail("item %d: %v", i, err)
+		}
+	}
 }
 
 func scenarios() []scenario {
@@ -33,6 +51,13 @@ func scenarios() []scenario {
 			_ = w.try(rotate.Command{Kind: rotate.CommandCompromised})
 		}},
 		{name: "hooks and gates", mints: 1, prepare: func(w *world) { settled(w); w.ask() }, begin: func(w *world) { pause(w.untilDue()) }},
+		{name: "replaced", mints: 1, prepare: settled, begin: (*world).replace, end: func(w *world) { w.wantItem(1) }},
+		{name: "replaced in an overlap", mints: 1, prepare: func(w *world) { settled(w); rotateToOverlap(w) }, begin: (*world).replace, end: func(w *world) { w.wantItem(1) }},
+		{name: "replacement given up", mints: 0, prepare: settled, begin: func(w *world) {
+			w.replace()
+			w.run(day, func(r rotate.AdvanceResult) bool { return r.Record.Unserved() })
+			_ = w.try(rotate.Command{Kind: rotate.CommandCancel})
+		}, end: func(w *world) { w.wantItem(0) }},
 	}
 }
 
@@ -113,6 +138,11 @@ func (s scenario) play(w *world) outcome {
 	if r := w.record(); r.Drift != rotate.DriftNone || r.Quarantine != nil {
 		w.check.fail("not well at the end: drift %q (%s), quarantine %v", r.Drift, r.DriftDetail, r.Quarantine)
 	}
+	if s.end != nil {
+		w.faults = nil
+		s.end(w)
+		w.faults = faults
+	}
 	extra := w.check.end(before + s.mints)
 	return outcome{trace: w.trace, problems: w.check.problems, steps: w.steps, extra: extra}
 }
@@ -120,7 +150,7 @@ func (s scenario) play(w *world) outcome {
 func ours(w *world) []portaltest.KeyInfo {
 	var keys []portaltest.KeyInfo
 	for _, k := range w.emu.Keys() {
-		if k.ItemID == string(w.cred.ID.Item) && !k.OutOfBand && k.EndedBy != portaltest.EndedNeverWas {
+		if slices.Contains(w.items, k.ItemID) && !k.OutOfBand && k.EndedBy != portaltest.EndedNeverWas {
 			keys = append(keys, k)
 		}
 	}

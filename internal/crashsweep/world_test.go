@@ -39,6 +39,7 @@ type world struct {
 	sinks  []*rotatetest.MemSink
 	cred   *rotate.Credential
 	other  portaltest.Credential // never adopted
+	items  []string              // that the credential has, had or was to have
 	engine *rotate.Engine
 	sess   *rotate.Session
 	start  time.Time
@@ -68,7 +69,7 @@ func newWorld(t *testing.T, dir string, faults []fault, switches map[string]stri
 	w.emu = portaltest.New(portaltest.Options{Product: portaltest.Online, Seed: 7, Switches: sw})
 	w.other = w.emu.AddCredential(portaltest.CredentialSeed{Title: "never adopted", Minted: true, Expires: [2]time.Time{w.start.Add(200 * day), w.start.Add(200 * day)}})
 	cr := w.emu.AddCredential(portaltest.CredentialSeed{Title: "map"})
-	w.client = w.newClient()
+	w.client, w.items = w.newClient(), []string{cr.ItemID}
 	for _, name := range []string{"a", "b"} {
 		w.sinks = append(w.sinks, rotatetest.NewMemSink(name))
 	}
@@ -95,6 +96,18 @@ func (w *world) newClient() *portal.Client {
 		w.t.Fatal(err)
 	}
 	return c
+}
+
+// heir is another item that may take over.
+func (w *world) heir() rotate.ID {
+	cr := w.emu.AddCredential(portaltest.CredentialSeed{Title: "map, with other rights"})
+	w.items = append(w.items, cr.ItemID)
+	return rotate.ID{Portal: w.cred.ID.Portal, Item: rotate.ItemID(cr.ItemID)}
+}
+
+// replace orders that another item takes over.
+func (w *world) replace() {
+	_ = w.try(rotate.Command{Kind: rotate.CommandReplace, Heir: &rotate.Heir{ID: w.heir()}})
 }
 
 // boot starts the program anew on the same disk: nothing in memory survives.

@@ -101,6 +101,8 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 			return request(r, cmd, now, ev)
 		case q == nil:
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "nothing was asked for"}
+		case q.Kind == RequestBack:
+			return r, ev, &RefusedError{Command: cmd.Kind, Why: "the replacement is being given up already"}
 		case q.Kind == RequestReplace && r.Former == nil:
 			r.Former = q.Heir.dropped(r.Name, cmd.By, now)
 		}

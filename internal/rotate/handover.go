@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -134,11 +135,18 @@ func (w *work) retireFormer(ctx context.Context) {
 	w.done(EffectRevoke, Event{Slot: slot, Fingerprint: gone.Fingerprint, Generation: gone.Generation, Detail: "of item " + string(id.Item) + ", which was replaced"})
 }
 
-// removeFormer deletes the item. It may be repeated: an item that is gone is deleted.
+// removeFormer deletes the item and sees it gone. It may be repeated.
 func (w *work) removeFormer(ctx context.Context) {
 	id := w.rec.Former.Record.ID
-	err := w.c.portalOf(id).Remove(WithPurpose(ctx, PurposeProtocol), id, w.in.View.OtherItem.Owner)
-	if err != nil && CauseOf(err) != CauseNotFound {
+	p := w.c.portalOf(id)
+	ctx = WithPurpose(ctx, PurposeProtocol)
+	err := p.Remove(ctx, id, w.in.View.OtherItem.Owner)
+	if err == nil {
+		if _, err = p.Item(ctx, id); err == nil {
+			err = &Error{Op: "remove item " + string(id.Item), Kind: KindTransient, Err: errors.New("the portal said success, and it is still there")}
+		}
+	}
+	if CauseOf(err) != CauseNotFound {
 		w.failRemove(err)
 		return
 	}
