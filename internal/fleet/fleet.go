@@ -5,6 +5,7 @@
 package fleet
 
 import (
+	"container/heap"
 	"fmt"
 	"slices"
 	"strings"
@@ -48,7 +49,7 @@ type Fleet struct {
 	policy  Policy
 	facts   map[rotate.Name]facts // of every record that was seen
 	members map[rotate.Name]*member
-	stages  [][]*member // by index of the stage, each sorted by name
+	stages  []stage // by index
 	running map[rotate.Name]bool
 	failed  map[rotate.Name]bool // members whose new key failed its proof
 	rotated int                  // members that rotate at all
@@ -62,6 +63,8 @@ type member struct {
 	policy *rotate.Policy // shared with all that have the same; without its calendar
 	mode   rotate.Mode
 	held   bool
+	clear  time.Time // nothing is pending before then, if no other record of it is seen; zero: look
+	at     int       // in its stage
 }
 
 // facts is the little of a record that others depend on.
@@ -94,7 +97,7 @@ func (f *Fleet) Configure(p Policy, members []Member) {
 	defer f.mu.Unlock()
 	f.policy, f.rotated = p, 0
 	f.members = make(map[rotate.Name]*member, len(members))
-	f.stages = make([][]*member, len(p.Stages))
+	f.stages = make([]stage, len(p.Stages))
 	policies := map[rotate.Policy]*rotate.Policy{}
 	f.running, f.failed = map[rotate.Name]bool{}, map[rotate.Name]bool{}
 	for _, m := range members {
@@ -110,12 +113,9 @@ func (f *Fleet) Configure(p Policy, members []Member) {
 			f.rotated++
 		}
 		if one.stage >= 0 {
-			f.stages[one.stage] = append(f.stages[one.stage], one)
+			heap.Push(&f.stages[one.stage], one)
 		}
 		f.count(m.Name)
-	}
-	for _, stage := range f.stages {
-		slices.SortFunc(stage, func(a, b *member) int { return strings.Compare(string(a.name), string(b.name)) })
 	}
 }
 
@@ -125,8 +125,12 @@ func (f *Fleet) Saw(r rotate.Record) {
 	defer f.mu.Unlock()
 	f.facts[r.Name] = facts{phase: r.Phase, live: r.Live, adopted: r.AdoptedAt, promoted: r.PromotedAt, hold: r.Hold, drift: r.Drift, running: counts(r),
 		quarantined: r.Quarantine != nil, dead: !r.DeadAt.IsZero(), failed: !r.ProofFailedAt.IsZero()}
-	if _, ok := f.members[r.Name]; ok {
+	if m, ok := f.members[r.Name]; ok {
 		f.count(r.Name)
+		if m.stage >= 0 {
+			m.clear = time.Time{}
+			heap.Fix(&f.stages[m.stage], m.at)
+		}
 	}
 }
 
@@ -223,10 +227,23 @@ func (f *Fleet) earlier(name rotate.Name, now time.Time) rotate.Block {
 	return rotate.Block{}
 }
 
+// stageBlock looks at members only that may have something pending: a stage of thousands
+// is asked about at every start in a later one.
 func (f *Fleet) stageBlock(i int, now time.Time) rotate.Block {
-	for _, m := range f.stages[i] {
+	st := &f.stages[i]
+	if now.Before(st.seen) { // portals' clocks differ a little, and a machine's is set
+		for _, m := range st.members {
+			m.clear = time.Time{}
+		}
+		heap.Init(st)
+	}
+	st.seen = now
+	for len(st.members) > 0 && !st.members[0].clear.After(now) {
+		m := st.members[0]
 		text, until := m.pending(f.facts[m.name], now, f.policy.HealthyFor)
 		if text == "" {
+			m.clear = until
+			heap.Fix(st, 0)
 			continue
 		}
 		if until.IsZero() {
@@ -237,12 +254,15 @@ func (f *Fleet) stageBlock(i int, now time.Time) rotate.Block {
 	return rotate.Block{}
 }
 
+// never is when something becomes pending that no clock makes so.
+func never() time.Time { return time.Unix(1<<40, 0) }
+
 // pending says what a credential of an earlier stage still has to do; until is zero
-// where nothing but its own progress ends that.
+// where nothing but its own progress ends that. Without a text, nothing is pending until then.
 func (m *member) pending(r facts, now time.Time, healthyFor time.Duration) (text string, until time.Time) {
 	switch {
 	case m.mode != rotate.ModeRotate || r.adopted.IsZero():
-		return "", time.Time{} // it never rotates here
+		return "", never() // it never rotates here
 	case r.phase.InCutOver():
 		return "rotates right now", time.Time{}
 	case r.quarantined:
@@ -253,16 +273,55 @@ func (m *member) pending(r facts, now time.Time, healthyFor time.Duration) (text
 		return "serves a dead key", time.Time{}
 	case r.drift != rotate.DriftNone:
 		return "is in drift (" + string(r.drift) + ")", time.Time{}
-	case m.held || r.hold.Active(now):
-		return "", time.Time{} // a person keeps it where it is; the others are not meant
+	case m.held:
+		return "", never() // a person keeps it where it is; the others are not meant
+	case r.hold.Active(now):
+		if r.hold.Until.IsZero() {
+			return "", never()
+		}
+		return "", r.hold.Until
 	case now.Before(r.promoted.Add(healthyFor)):
 		return "serves its new key only since " + r.promoted.UTC().Format(time.RFC3339), r.promoted.Add(healthyFor)
 	case r.phase == rotate.PhaseOverlap || r.phase == rotate.PhaseRetiring:
-		return "", time.Time{}
+		return "", never()
 	}
 	at, ok := rotate.DueAt(rotate.Record{Live: r.live, AdoptedAt: r.adopted}, *m.policy)
-	if ok && !now.Before(at) {
+	switch {
+	case !ok:
+		return "", never()
+	case !now.Before(at):
 		return "is due itself", time.Time{}
 	}
-	return "", time.Time{}
+	return "", at
 }
+
+// stage is a heap of its members, whoever may have something pending on top.
+type stage struct {
+	members []*member
+	seen    time.Time // the last time that was asked about
+}
+
+// The methods of container/heap.
+func (s *stage) Len() int { return len(s.members) }
+
+func (s *stage) Less(i, j int) bool {
+	a, b := s.members[i], s.members[j]
+	if !a.clear.Equal(b.clear) {
+		return a.clear.Before(b.clear)
+	}
+	return a.name < b.name
+}
+
+func (s *stage) Swap(i, j int) {
+	s.members[i], s.members[j] = s.members[j], s.members[i]
+	s.members[i].at, s.members[j].at = i, j
+}
+
+func (s *stage) Push(x any) {
+	m := x.(*member)
+	m.at = len(s.members)
+	s.members = append(s.members, m)
+}
+
+// Pop is never used: who leaves the config leaves with the whole stage.
+func (s *stage) Pop() any { return nil }
