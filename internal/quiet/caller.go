@@ -261,7 +261,7 @@ func decide(k kind, body []byte) (verdict, error) {
 const maxDetail = 300 // characters; it goes into history and alerts
 
 // secretForms are API keys, Vault tokens and their like, which a detail may hold by mistake.
-var secretForms = regexp.MustCompile(`AAPT[A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bwhsec_[A-Za-z0-9+/=]{8,}|(?i:bearer)\s+\S+`)
+var secretForms = regexp.MustCompile(`AAP[TK][A-Za-z0-9._-]{8,}|\bhv[sb]\.[A-Za-z0-9._-]{8,}|\bxox[a-z]-[A-Za-z0-9-]{8,}|\bxapp-[A-Za-z0-9-]{8,}|\bwhsec_[A-Za-z0-9+/=]{8,}|(?i:bearer)\s+\S+`)
 
 // clean makes one printable line of what somebody else wrote.
 func clean(s string) string {

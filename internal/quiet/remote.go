@@ -8,9 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
-	"net/url"
 	"os"
+	"strings"
 
 	"rotatord/internal/rotate"
 )
@@ -51,19 +52,21 @@ func (r *remote) ask(ctx context.Context, q question) (verdict, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("User-Agent", "rotatord")
+	sent := ""
 	if r.token != nil {
 		token, err := r.token(ctx)
 		if err != nil {
 			return verdict{}, err
 		}
-		req.Header.Set("Authorization", "Bearer "+token.Reveal()) //nolint:forbidigo // it goes to whom it is for
+		sent = token.Reveal() //nolint:forbidigo // it goes to whom it is for
+		if strings.ContainsFunc(sent, func(c rune) bool { return c < ' ' || c > '~' }) {
+			return verdict{}, errors.New("the token has characters that an Authorization header cannot hold")
+		}
+		req.Header.Set("Authorization", "Bearer "+sent)
 	}
 	res, err := r.client.Do(req)
 	if err != nil {
-		if u, ok := errors.AsType[*url.Error](err); ok {
-			err = u.Err // without the address
-		}
-		return verdict{}, err
+		return verdict{}, plainly(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
@@ -72,9 +75,35 @@ func (r *remote) ask(ctx context.Context, q question) (verdict, error) {
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return verdict{}, fmt.Errorf("read the answer: %w", err)
+		return verdict{}, fmt.Errorf("read the answer: %w", plainly(err))
 	case len(body) > maxAnswer:
 		return verdict{}, fmt.Errorf("the answer is longer than %d KiB", maxAnswer>>10)
 	}
-	return decide(q.kind, body)
+	v, err := decide(q.kind, body)
+	if sent != "" {
+		v.detail = strings.ReplaceAll(v.detail, sent, "[hidden]")
+	}
+	return v, err
+}
+
+// plainly says what went wrong without the address, and without what the server sent:
+// net/http quotes a status line or a Location that it cannot read, and those may give
+// back the token.
+func plainly(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[net.Error](err); ok && e.Timeout() {
+		return errors.New("no answer in time")
+	}
+	if errors.Is(err, context.Canceled) {
+		return context.Canceled
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("it closed the connection")
+	}
+	return errors.New("the answer is no HTTP that can be read")
 }

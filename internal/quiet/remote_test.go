@@ -75,7 +75,7 @@ func TestRemoteAnswers(t *testing.T) {
 		{name: "two values", path: `/?say={"quiet":true,"allow":true}{}`, unknown: "not the JSON"},
 		{name: "redirect", path: "/moved", unknown: "HTTP 307"},
 		{name: "too long", path: "/long", unknown: "longer than 64 KiB"},
-		{name: "cut off", path: "/cut", unknown: "unexpected EOF"},
+		{name: "cut off", path: "/cut", unknown: "it closed the connection"},
 		{name: "error", path: "/503", unknown: "HTTP 503"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -130,6 +130,33 @@ func TestRemoteSees(t *testing.T) {
 	other, ca := tlsServer(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"allow":true}`) })
 	if a, err := mustGate(t, Options{URL: other, CAFile: ca}).Ask(t.Context(), asked()); !errors.Is(err, errNoBool) || a.Quiet {
 		t.Errorf("a gate takes a hook's answer: %+v, %v", a, err)
+	}
+}
+
+// A server that gives the token back, by any part of its answer, finds it in no error and
+// no detail.
+func TestRemoteGivesTheTokenBack(t *testing.T) {
+	const secret = "g4te-t0ken-0123456789abcdef"
+	for _, answer := range []string{
+		"HTTP/1.1 302 Found\r\nLocation: http://[SECRET\r\n\r\n", "HTTP/1.1 302 Found\r\nLocation: SECRET://SECRET\r\n\r\n",
+		"HTTP/1.1 SECRET SECRET\r\n\r\n", "SECRET\r\n\r\n", "HTTP/1.1 200 OK\r\nSECRET\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: SECRET\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: SECRET\r\n\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nSECRET\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nSECRET", "HTTP/1.1 500 SECRET\r\n\r\nSECRET",
+		"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"quiet\":false,\"detail\":\"you sent SECRET\"}",
+	} {
+		url, ca := tlsServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_, _ = io.WriteString(conn, strings.ReplaceAll(answer, "SECRET", secret))
+			_ = conn.Close()
+		})
+		a, err := mustGate(t, Options{URL: url, CAFile: ca, Token: tokenOf(secret)}).Ask(t.Context(), asked())
+		if strings.Contains(fmt.Sprint(a, err), secret) || a.Quiet || (err == nil && a.Detail != "you sent [hidden]") {
+			t.Errorf("%q gave %+v, %v", answer, a, err)
+		}
 	}
 }
 
