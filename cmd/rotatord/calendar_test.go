@@ -85,7 +85,7 @@ func TestPlanSaysWhatIsClosed(t *testing.T) {
 		rotate.ReasonWindow: "maps: due (expiring), waits for outside_window until 2027-01-06T23:00:00Z (in 13 days)\n",
 		rotate.ReasonFrozen: "maps: due (expiring), waits for frozen until 2027-01-06T23:00:00Z (in 13 days)\n",
 	} {
-		got := plansText([]daemon.Plan{{Name: "maps", Forecast: &rotate.Forecast{Due: rotate.ReasonExpiring, Blocked: why, Next: opens}}}, now)
+		got := plansText([]planned{{Plan: daemon.Plan{Name: "maps", Forecast: &rotate.Forecast{Due: rotate.ReasonExpiring, Blocked: why, Next: opens}}}}, now)
 		if !strings.HasPrefix(got, want) {
 			t.Errorf("plan of %s:\n%swant it to begin\n%s", why, got, want)
 		}

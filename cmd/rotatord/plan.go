@@ -11,11 +11,13 @@ import (
 
 	"rotatord/internal/daemon"
 	"rotatord/internal/rotate"
+	"rotatord/internal/settings"
 )
 
 func (c *cli) planCmd() *cobra.Command {
 	return &cobra.Command{Use: "plan [NAME]", Short: "Look at everything afresh and say what would be done, and why",
-		Long: "A dry run: reads the portal, the sinks and the journal, and prints every step that would be taken. It changes nothing.\n" +
+		Long: "A dry run: reads the portal, the sinks and the journal, and prints every step that would be taken, and how\n" +
+			"the settings that the config states differ from what the portal has. It changes nothing.\n" +
 			"Ends with 3 where something is wrong.",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return c.plan(cmd.Context(), args) }}
@@ -31,15 +33,23 @@ func (c *cli) plan(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return explain(err)
 	}
+	found, err := c.askSettings(ctx, s, namesFrom(args))
+	if err != nil {
+		return explain(err)
+	}
+	all := withFindings(plans, found)
 	if c.json {
-		err = c.printJSON(plans)
+		err = c.printJSON(all)
 	} else {
-		err = c.print("%s", plansText(plans, time.Now()))
+		err = c.print("%s", plansText(all, time.Now()))
 	}
 	if err != nil {
 		return err
 	}
-	for _, p := range plans {
+	for _, p := range all {
+		if f := p.Settings; f != nil && (f.Error != "" || len(f.Changes) > 0) {
+			return &exitError{code: exitAttention}
+		}
 		if p.Error != "" || p.Forecast.Err != "" || p.Forecast.Drift != rotate.DriftNone {
 			return &exitError{code: exitAttention}
 		}
@@ -47,7 +57,25 @@ func (c *cli) plan(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-func plansText(plans []daemon.Plan, now time.Time) string {
+// planned is what would be done about a credential's keys, and how its settings compare.
+type planned struct {
+	daemon.Plan
+	Settings *settings.Finding `json:"settings,omitempty"`
+}
+
+func withFindings(plans []daemon.Plan, found []settings.Finding) []planned {
+	byName := make(map[rotate.Name]*settings.Finding, len(found))
+	for i := range found {
+		byName[found[i].Credential] = &found[i]
+	}
+	out := make([]planned, len(plans))
+	for i, p := range plans {
+		out[i] = planned{p, byName[p.Name]}
+	}
+	return out
+}
+
+func plansText(plans []planned, now time.Time) string {
 	var b strings.Builder
 	for i, p := range plans {
 		if i > 0 {
@@ -55,9 +83,12 @@ func plansText(plans []daemon.Plan, now time.Time) string {
 		}
 		if p.Forecast == nil {
 			fmt.Fprintf(&b, "%s: cannot be planned: %s\n", p.Name, p.Error)
-			continue
+		} else {
+			planText(&b, p.Plan, now)
 		}
-		planText(&b, p, now)
+		if p.Settings != nil {
+			settingsPlan(&b, p.Settings, now)
+		}
 	}
 	return b.String()
 }

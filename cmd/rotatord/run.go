@@ -20,6 +20,7 @@ import (
 
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/config"
+	"rotatord/internal/credspec"
 	"rotatord/internal/daemon"
 	"rotatord/internal/metrics"
 	"rotatord/internal/quiet"
@@ -99,6 +100,9 @@ type process struct {
 	// adapters of the config in force, for metrics.
 	adapters atomic.Pointer[adapters]
 	usage    usagePointer
+	settings settingsPointer
+	// replace brings about what kills keys where a credential's settings are to be corrected; nil: that is only said.
+	replace func(ctx context.Context, name rotate.Name, changes credspec.Changes) error
 	// accepted is what else a reload changes once its fleet is in force; reloads come one at a time.
 	accepted func()
 }
@@ -112,7 +116,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if p.people != nil {
 		people.set(p.people)
 	}
-	if err := p.withUsage(a.cfg, a.adapters); err != nil {
+	if err := errors.Join(p.withUsage(a.cfg, a.adapters), p.withSettings(a.cfg, a.adapters)); err != nil {
 		return nil, err
 	}
 	fleet := *a.adapters.fleet
@@ -124,6 +128,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	}
 	a.process = p
 	a.metrics.ShowUsage(p.usageViews)
+	a.metrics.ShowSettings(p.settingsViews)
 	p.watch(a.adapters)
 	a.metrics.ConfigLoaded(true, a.started)
 	v := a.verbs()
@@ -135,7 +140,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 		return nil, err
 	}
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
-		Users: a.cfg.Admin.Users, More: append(p.usageVerbs(), p.alertVerbs()...), Log: a.log})
+		Users: a.cfg.Admin.Users, More: slices.Concat(p.usageVerbs(), p.settingsVerbs(), p.alertVerbs()), Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +218,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			return nil, err
 		}
 		p.app.pauses.restore(next)
-		if err := p.withUsage(cfg, next); err != nil {
+		if err := errors.Join(p.withUsage(cfg, next), p.withSettings(cfg, next)); err != nil {
 			return nil, err
 		}
 		// Compared with what this process was started with: what it keeps from then stays wrong until a restart.

@@ -150,6 +150,10 @@ func statusDetail(s daemon.Status, now time.Time) string {
 	line("detail", s.Detail)
 	at("next look", s.NextAt)
 	statusTroubles(s, now, line, at)
+	if s.Settings != nil {
+		line("settings", s.Settings.Says)
+		at("compared", s.Settings.CheckedAt)
+	}
 	at("surveyed", s.SurveyedAt)
 	at("probed", s.ProbedAt)
 	line("attention", s.Attention)

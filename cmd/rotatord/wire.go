@@ -115,6 +115,7 @@ func (a *app) build(extra []rotate.Observer) error {
 	if a.pauses, err = openPauses(context.Background(), a.db, a.writes, a.log); err != nil {
 		return err
 	}
+	a.showIdleSettings()
 	a.pauses.restore(a.adapters)
 	a.adapters.keepAcks(a.db)
 	elapsed, err := daemon.Elapsed()

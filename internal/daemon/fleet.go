@@ -23,6 +23,8 @@ type Managed struct {
 	Owner       string
 	Environment string
 	Consumers   []string
+	// Settings tells how what the portal has compares with the config; nil: the config does not state it. It must not block.
+	Settings func() *SettingsStatus
 }
 
 // Portal is one portal of the fleet.

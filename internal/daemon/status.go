@@ -45,11 +45,21 @@ type Status struct {
 	Revoke     rotate.Ladder      `json:"revoke,omitzero"`          // revocations of the old key that failed
 	ProofFail  time.Time          `json:"proof_failed_at,omitzero"` // a new key failed its proof
 	Orphans    []rotate.Orphan    `json:"orphans,omitempty"`        // valid keys of ours that no sink serves
+	Settings   *SettingsStatus    `json:"settings,omitempty"`       // nil: the config states none
 	SurveyedAt time.Time          `json:"surveyed_at,omitzero"`
 	ProbedAt   time.Time          `json:"probed_at,omitzero"`
 	// Attention says why a person should look, and what to do; "" if nobody needs to.
 	Attention string `json:"attention,omitempty"`
 	Cure      string `json:"cure,omitempty"`
+}
+
+// SettingsStatus is how a credential's settings at its portal compare with the config's.
+type SettingsStatus struct {
+	Differ    int       `json:"differ"`              // settings
+	KillKeys  int       `json:"kill_both_keys"`      // of those, that cannot be changed in place
+	Adopted   int       `json:"adopted,omitempty"`   // further ones, taken as meant from the portal
+	CheckedAt time.Time `json:"checked_at,omitzero"` // of the last look that succeeded
+	Says      string    `json:"says"`                // all of it in a sentence
 }
 
 // SlotStatus is what one slot holds.
@@ -72,6 +82,9 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 		s.RotationID = r.Rotation.ID
 	}
 	s.Hold = holdOf(m, r, now)
+	if m.Settings != nil {
+		s.Settings = m.Settings()
+	}
 	s.DueAt, _ = rotate.DueAt(r, m.Policy)
 	for i, slot := range rotate.Slots() {
 		st := r.Slots[slot]

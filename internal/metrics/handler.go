@@ -50,6 +50,7 @@ type scratch struct {
 	credentials []credential
 	usage       []usageInfo
 	figures     []UsageView
+	settings    []SettingsView
 	buf         []byte
 	gzip        *squeezer // nil until somebody wants it
 }
@@ -62,6 +63,7 @@ type exposition struct {
 	series   Series
 	portals  func() []rotate.PortalID // that have aggregates, with credentials or without
 	usage    func(yield func(*UsageView))
+	settings func(yield func(*SettingsView))
 
 	turn   chan struct{} // holds one element for each scrape under way
 	kept   chan *scratch // at most one that nobody uses
@@ -90,7 +92,8 @@ func (x *exposition) put(s *scratch) {
 	clear(s.credentials)
 	clear(s.usage)
 	clear(s.figures)
-	s.credentials, s.usage, s.figures, s.buf = s.credentials[:0], s.usage[:0], s.figures[:0], s.buf[:0]
+	clear(s.settings)
+	s.credentials, s.usage, s.figures, s.settings, s.buf = s.credentials[:0], s.usage[:0], s.figures[:0], s.settings[:0], s.buf[:0]
 	select {
 	case x.kept <- s:
 	default:
@@ -115,6 +118,7 @@ func (x *exposition) write(w io.Writer, format expfmt.Format, s *scratch) error 
 	e.known, _ = w.(*squeezer)
 	f.write(&e, &x.scales, x.series.each(len(f.credentials)))
 	x.writeUsage(&e, s, x.series.each(len(f.credentials)))
+	x.writeSettings(&e, s, x.series.each(len(f.credentials)))
 	e.flush()
 	s.buf, err = e.buf, e.err
 	if closer, ok := enc.(expfmt.Closer); ok && err == nil {

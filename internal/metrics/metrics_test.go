@@ -108,6 +108,7 @@ func scripted() *Metrics {
 	m.PassDone(day(3), true, day(3).Add(time.Minute))
 	m.PassDone(day(3).Add(time.Minute), false, day(3).Add(2*time.Minute))
 	m.ShowUsage(usageViews)
+	m.ShowSettings(settingsViews)
 	m.UsageRead("esri", rotate.ResultOK)
 	return m
 }

@@ -24,6 +24,7 @@ type credentialModel struct {
 	Sinks    []sinkRow
 	Acks     []Ack
 	AcksErr  string
+	Settings *Settings
 	Usage    *Usage
 	UsageErr string
 	History  []eventRow
@@ -95,6 +96,9 @@ func (s *Site) credential(r *http.Request, now time.Time) (any, error) {
 			m.AcksErr = err.Error()
 		}
 		m.Acks = acks
+	}
+	if s.o.Settings != nil {
+		m.Settings = s.o.Settings(name)
 	}
 	if s.o.Usage != nil {
 		u, err := s.o.Usage(r.Context(), name)

@@ -63,3 +63,16 @@ func TestPartsThatFail(t *testing.T) {
 		t.Error("a page of nothing was made")
 	}
 }
+
+func TestSettingsThatDiffer(t *testing.T) {
+	h := site(t, nil)
+	page := fetch(h, http.MethodGet, "/credential?name=city-portal").Body.String()
+	for _, want := range []string{"Settings at the portal", "title differs from the config", "  - City portal (old)\n  &#43; City portal", "What was taken as meant", "Compared "} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
+	}
+	if page := fetch(h, http.MethodGet, "/credential?name=web-map").Body.String(); strings.Contains(page, "Settings at the portal") {
+		t.Error("settings are shown of a credential whose config states none")
+	}
+}

@@ -30,6 +30,8 @@ type Options struct {
 	History func(ctx context.Context, name rotate.Name, limit int) ([]Event, error)
 	// Usage of a credential; nil: it is not read.
 	Usage func(ctx context.Context, name rotate.Name) (Usage, error)
+	// Settings tells how what the portal has of a credential compares with the config; nil, as its answer: the config states none.
+	Settings func(name rotate.Name) *Settings
 	// Acks tells which consumer runs which key; nil: nobody is asked.
 	Acks func(ctx context.Context, name rotate.Name) ([]Ack, error)
 	// Daemon says how the process itself does; nil: nothing is said.
@@ -82,6 +84,15 @@ type UsageRow struct {
 	Service  string
 	Requests float64
 	Credits  float64
+}
+
+// Settings of a credential, as they were compared last.
+type Settings struct {
+	Says      string
+	CheckedAt time.Time // zero: never
+	Differ    bool      // something is neither as the config says nor taken as meant
+	Diff      string    // line by line; "" if nothing differs
+	Adopted   string    // likewise, of what was taken as meant
 }
 
 // Link to another site.

@@ -254,6 +254,17 @@ func Usage(now time.Time) func(context.Context, rotate.Name) (web.Usage, error) 
 	}
 }
 
+// Settings that a person changed at the portal.
+func Settings(now time.Time) func(rotate.Name) *web.Settings {
+	return func(name rotate.Name) *web.Settings {
+		if name != "city-portal" {
+			return nil
+		}
+		return &web.Settings{Says: "title differs from the config; tags taken as meant from the portal", CheckedAt: now.Add(-20 * time.Minute), Differ: true,
+			Diff: "title (edited in place, harmless)\n  - City portal (old)\n  + City portal\n", Adopted: "tags (edited in place, harmless)\n  - maps\n"}
+	}
+}
+
 // Acks of a gate that waits for two consumers.
 func Acks(now time.Time) func(context.Context, rotate.Name) ([]web.Ack, error) {
 	return func(_ context.Context, name rotate.Name) ([]web.Ack, error) {
@@ -273,7 +284,7 @@ func Options(list func(now time.Time) []web.Credential, now time.Time) web.Optio
 			names = append(names, c.Name)
 		}
 		return names
-	}, History: History(now), Usage: Usage(now), Acks: Acks(now),
+	}, History: History(now), Usage: Usage(now), Settings: Settings(now), Acks: Acks(now),
 		Daemon: func() web.Daemon {
 			return web.Daemon{Version: "v1.4.0", Instance: "01K9ZQ4D6WX2", Started: now.Add(-12 * day)}
 		}}
