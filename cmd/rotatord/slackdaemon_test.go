@@ -2,20 +2,12 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/http/httptest"
-	"net/http/httputil"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -26,47 +18,6 @@ import (
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
 )
-
-// slackCom puts a Slack of ours where a daemon looks for slack.com, by its environment
-// alone: a forward proxy that leads there, with a certificate that it trusts.
-func slackCom(t *testing.T, s *slacktest.Server) (env []string) {
-	t.Helper()
-	cert := notifytest.NewCertificate(t, "slack.com")
-	to, err := url.Parse(s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	front := httptest.NewUnstartedServer(httputil.NewSingleHostReverseProxy(to))
-	front.TLS = &tls.Config{Certificates: []tls.Certificate{cert.Pair}}
-	front.StartTLS()
-	var tunnels sync.WaitGroup
-	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodConnect || r.Host != "slack.com:443" {
-			t.Errorf("the daemon asks for %s %s", r.Method, r.Host)
-			w.WriteHeader(http.StatusForbidden)
-			return
-		}
-		up, err := (&net.Dialer{}).DialContext(r.Context(), "tcp", front.Listener.Addr().String())
-		if err != nil {
-			w.WriteHeader(http.StatusBadGateway)
-			return
-		}
-		down, _, err := http.NewResponseController(w).Hijack()
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
-		for _, pair := range [][2]net.Conn{{up, down}, {down, up}} {
-			tunnels.Go(func() {
-				_, _ = io.Copy(pair[0], pair[1])
-				_ = pair[0].Close()
-			})
-		}
-	}))
-	t.Cleanup(func() { proxy.Close(); front.CloseClientConnections(); tunnels.Wait(); front.Close() })
-	return []string{"HTTPS_PROXY=" + proxy.URL, "SSL_CERT_FILE=" + cert.CertFile}
-}
 
 // slackWorld is a daemon whose alerts are in a Slack that is strict, with buttons.
 type slackWorld struct {
@@ -83,7 +34,7 @@ func newSlackWorld(t *testing.T) *slackWorld {
 	t.Helper()
 	w := &slackWorld{world: newWorld(t), slack: slacktest.New(t)}
 	w.slack.Mentions, w.slack.Links = []string{"<!here>"}, []string{"Item at the portal", "Runbook"}
-	w.env = slackCom(t, w.slack)
+	w.env = notifytest.Impersonate(t, "slack.com", w.slack)
 	w.secret(t, "bot-token", slacktest.BotToken)
 	w.secret(t, "app-token", slacktest.AppToken)
 	w.withConfig(t, "limits: {per_second: 1000}", "limits: {per_second: 1000}\n    breaker: {failures: 1000, open_for: 1s}")

@@ -20,9 +20,11 @@ import (
 // keys behind that must not show in any later one.
 func TestCanary(t *testing.T) {
 	w := newWorld(t)
+	w.signIn("byoauth")
 	p := w.start()
 	own := []rotate.Name{"app-vault", "app-both", "app-file", "app-foreign"}
-	w.awaitEach("the first keys", func(s daemon.Status) bool { return s.Live.Generation > 0 }, own...)
+	w.awaitEach("the first keys", func(s daemon.Status) bool { return s.Live.Generation > 0 }, append(own, "app-gated", "app-oauth", "app-key")...)
+	w.stage("people", func() { w.acknowledge(); w.presses() })
 
 	w.stage("evil", func() { w.evil(own) })
 	w.stage("commands", w.commands)
@@ -38,7 +40,7 @@ func TestCanary(t *testing.T) {
 	w.covered(t)
 }
 
-// stage of the life, timed: the whole should stay under 40 seconds.
+// stage of the life, timed: the whole should stay under a minute.
 func (w *world) stage(name string, do func()) {
 	w.t.Helper()
 	start := time.Now()
@@ -50,9 +52,10 @@ func (w *world) stage(name string, do func()) {
 func (w *world) evil(names []rotate.Name) {
 	w.t.Helper()
 	stage := func(every int, lasting time.Duration) {
-		for _, f := range []*front{w.portal, w.store, w.pager} {
+		for _, f := range w.fronts() {
 			f.spoil(every)
 		}
+		w.mail.on.Store(true)
 		ctx, cancel := context.WithTimeout(w.t.Context(), lasting)
 		defer cancel() // of a command that retries, too
 		for ctx.Err() == nil {
@@ -65,17 +68,37 @@ func (w *world) evil(names []rotate.Name) {
 	stage(1, 2*time.Second) // nothing works any more
 	stage(2, 3*time.Second)
 	w.pager.spoil(1)
+	w.chat.spoil(1)
 	for range 3 { // alerts are few: these are sure
 		w.cli("notify", "--test", "--condition", "dead")
+		w.cli("--config", w.hooked(), "notify", "--test", "--condition", "dead")
+		w.cli("--config", w.hooked(), "check-config", "--online")
 	}
-	for _, f := range []*front{w.portal, w.store, w.pager} {
+	for _, f := range w.fronts() {
 		f.spoil(0)
 	}
+	w.mail.on.Store(false)
 	w.t.Log("calm")
 
 	w.awaitEach("well again", func(s daemon.Status) bool {
 		return s.Drift == "" && s.LastError == "" && (s.Phase == rotate.PhaseIdle || s.Phase == rotate.PhaseOverlap)
 	}, names...)
+}
+
+func (w *world) fronts() []*front { return []*front{w.portal, w.store, w.pager, w.chat} }
+
+// hooked is the config with Slack's incoming webhook in place of the app.
+func (w *world) hooked() string {
+	text, err := os.ReadFile(w.config)
+	w.must(err)
+	before, rest, _ := strings.Cut(string(text), "  slack:\n")
+	_, after, found := strings.Cut(rest, "  webhook: {url")
+	if !found {
+		w.t.Fatal("the config has no Slack")
+	}
+	file := filepath.Join(w.dir, "hooked.yaml")
+	w.must(os.WriteFile(file, []byte(before+"  slack: {webhook: 'file:"+w.dir+"/secrets/webhook'}\n  webhook: {url"+after), 0o600))
+	return file
 }
 
 // commands of every kind, as people give them, mistakes too.
@@ -186,17 +209,18 @@ func (w *world) covered(t *testing.T) {
 	if n := len(w.emu.Keys()); n < 12 {
 		t.Errorf("only %d keys were ever minted", n)
 	}
-	for what, f := range map[string]*front{"portal": w.portal, "Vault": w.store, "webhook": w.pager} {
+	for what, f := range map[string]*front{"portal": w.portal, "Vault": w.store, "webhook": w.pager, "Slack": w.chat} {
 		total := 0
 		for _, n := range f.told {
 			total += n
 		}
-		if least := map[string]int{"portal": len(ways), "Vault": len(ways) / 2, "webhook": 3}[what]; total < least {
+		if least := map[string]int{"portal": len(ways), "Vault": len(ways) / 2, "webhook": 12, "Slack": 3}[what]; total < least {
 			t.Errorf("the %s spoilt %d answers, want %d at least", what, total, least)
 		}
 	}
 	for where, least := range map[string]int{"file out/daemon.log": 100_000, "messages": 500, "file hooked": 500, "file state/journal.db": 10_000,
-		"file out/backup.db": 10_000, "file out/bundle.tar.gz": 10_000, "rotatord history --export": 5_000, "the process list": 100, "Vault's other fields": 1000} {
+		"file out/backup.db": 10_000, "file out/bundle.tar.gz": 10_000, "rotatord history --export": 5_000, "the process list": 100, "Vault's other fields": 1000,
+		"file asked": 1000, "questions": 1000, "events": 1000, "alerts": 500, "Slack": 1000, "Slack's dialogs": 50, "mails": 1000, "the listener for acknowledgements": 500} {
 		if w.surfaces[where] == nil || w.surfaces[where].Len() < least {
 			t.Errorf("%s: less than %d bytes", where, least)
 		}

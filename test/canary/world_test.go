@@ -20,6 +20,8 @@ import (
 	"testing"
 	"time"
 
+	"rotatord/internal/alert/notifytest"
+	"rotatord/internal/alert/slack/slacktest"
 	"rotatord/internal/daemon"
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
@@ -31,6 +33,20 @@ const configText = `portals:
     url: %[1]s
     product: online
     identity: {username: %[2]s, password: 'file:%[3]s/secrets/password'}
+    limits: {per_second: 1000}
+    breaker: {failures: 1000, open_for: 1s}
+    deaths_per_hour: 1000
+  byoauth:
+    url: %[1]s
+    product: online
+    identity: {oauth: {client_id: %[8]s}}
+    limits: {per_second: 1000}
+    breaker: {failures: 1000, open_for: 1s}
+    deaths_per_hour: 1000
+  bykey:
+    url: %[1]s
+    product: online
+    identity: {api_key: 'file:%[3]s/secrets/admin-key'}
     limits: {per_second: 1000}
     breaker: {failures: 1000, open_for: 1s}
     deaths_per_hour: 1000
@@ -51,11 +67,24 @@ defaults:
 http: {listen: '127.0.0.1:%[6]d'}
 admin: {socket: '%[3]s/admin.sock', group: '%[7]s'}
 state: {dir: '%[3]s/state'}
-schedules: {tick: '@every 1s', survey: '@every 2s'}
+schedules: {tick: '@every 1s', survey: '@every 2s', usage: '@every 3s'}
 alerts:
-  slack: {webhook: 'file:%[3]s/secrets/webhook', report_done: true}
+  slack:
+    bot_token: 'file:%[3]s/secrets/bot-token'
+    channel: C0ALERTS01
+    report_done: true
+    actions: {app_token: 'file:%[3]s/secrets/app-token', users: [U0ADA00001]}
+  webhook: {url: 'file:%[3]s/secrets/alert-hook', secrets: ['file:%[3]s/secrets/alert-hook-secret']}
+  alertmanager: {urls: ['%[9]s'], username: rotatord, password: 'file:%[3]s/secrets/alertmanager-password'}
+  email: {smarthost: '%[10]s', security: none, from: rotatord@acme.example, to: [map-keys@acme.example], username: rotatord, password: 'file:%[3]s/secrets/mail-password'}
   warn_before: [1m, 20s]
+  wait: {warning: 0s, info: 0s}
   repeat_every: 1s
+acks:
+  listen: %[11]s
+  cert_file: %[3]s/secrets/acks.pem
+  key_file: %[3]s/secrets/acks.key
+  consumers: {web: {token: 'file:%[3]s/secrets/ack-token'}}
 heartbeat: {url: 'file:%[3]s/secrets/heartbeat'}
 log: {level: debug, format: json}
 credentials:
@@ -80,7 +109,12 @@ type world struct {
 	items  map[string]string
 	portal *front
 	store  *front // before Vault
-	pager  *front // Slack and the heartbeat
+	pager  *front // webhook, Alertmanager, heartbeat, gate and hook
+	chat   *front // before Slack
+	slack  *slacktest.Server
+	proxy  []string // environment in which slack.com is chat
+	mail   evilMail
+	acks   string // address of the listener for acknowledgements
 	client *daemon.Client
 
 	mu       sync.Mutex
@@ -112,6 +146,7 @@ func newWorld(t *testing.T) *world {
 		w.must(os.Mkdir(filepath.Join(w.dir, d), 0o700))
 	}
 	w.must(os.WriteFile(filepath.Join(w.dir, "hook.sh"), []byte(hookText), 0o700))
+	w.must(os.WriteFile(filepath.Join(w.dir, "ask.sh"), []byte(hookText), 0o700)) // it ends with 0, which is yes
 	w.binary = filepath.Join(w.dir, "rotatord")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", w.binary, "rotatord/cmd/rotatord").CombinedOutput(); err != nil {
 		t.Fatalf("build: %v\n%s", err, out)
@@ -127,6 +162,10 @@ func newWorld(t *testing.T) *world {
 	w.must(err)
 	w.store = w.before(httputil.NewSingleHostReverseProxy(address), elsewhere.URL)
 	w.pager = w.before(http.HandlerFunc(w.paged), elsewhere.URL)
+	w.slack = slacktest.New(t)
+	w.slack.Links = []string{"Item at the portal", "Usage at Esri"}
+	w.chat = w.before(http.HandlerFunc(w.chatted), elsewhere.URL)
+	w.proxy = notifytest.Impersonate(t, "slack.com", w.chat)
 	w.configure()
 	return w
 }
@@ -134,14 +173,6 @@ func newWorld(t *testing.T) *world {
 // before puts a front before a server.
 func (w *world) before(next http.Handler, elsewhere string) *front {
 	return &front{sieve: w.sieve, next: next, elsewhere: elsewhere, told: map[int]int{}}
-}
-
-// paged is Slack: it answers with the address that it was called by, which is its secret.
-func (w *world) paged(rw http.ResponseWriter, r *http.Request) {
-	body, _ := io.ReadAll(r.Body)
-	w.seen("messages", fmt.Appendf(nil, "%v %s", r.Header, body))
-	rw.Header().Set("Content-Type", "application/json")
-	_, _ = fmt.Fprintf(rw, `{"token":%q}`, r.URL.Path)
 }
 
 func (w *world) serve(f *front) string {
@@ -169,21 +200,29 @@ func (w *world) configure() {
 	w.emu.SetPassword(portaltest.AdminUser, w.secret("password", "the portal password", "%s"))
 	pager := w.serve(w.pager)
 	w.secret("webhook", "the webhook", pager+"/services/T0001/B0002/%s")
+	w.people(pager)
 	w.secret("heartbeat", "the heartbeat", pager+"/ping/%s")
 	port := testkit.FreePorts(w.t, 1)
 	w.page = "http://127.0.0.1:" + strconv.Itoa(port)
 	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid()))
 	w.must(err)
 	var text strings.Builder
-	fmt.Fprintf(&text, configText, w.serve(w.portal), portaltest.AdminUser, w.dir, w.serve(w.store), roleID, port, group.Name)
-	for name, sinks := range map[string]string{"app-vault": "[kv]", "app-both": "[kv, files]", "app-file": "[files]", "app-foreign": "[kv]", "app-old": "[kv]"} {
-		c := w.emu.AddCredential(portaltest.CredentialSeed{Title: name, Minted: name == "app-old", Expires: [2]time.Time{time.Now().Add(time.Minute)}})
+	app := w.identities()
+	fmt.Fprintf(&text, configText, w.serve(w.portal), portaltest.AdminUser, w.dir, w.serve(w.store), roleID, port, group.Name, app, pager, w.mailServer(), w.acks)
+	for name, sinks := range map[string]string{"app-vault": "[kv]", "app-both": "[kv, files]", "app-file": "[files]", "app-foreign": "[kv]", "app-old": "[kv]",
+		"app-gated": "[kv]", "app-oauth": "[files]", "app-key": "[files]"} {
+		owner := map[string]string{"app-oauth": portaltest.SSOUser}[name]
+		c := w.emu.AddCredential(portaltest.CredentialSeed{Title: name, Owner: owner, Minted: name == "app-old", Expires: [2]time.Time{time.Now().Add(time.Minute)}})
 		w.sieve.add("the client secret of "+name, c.ClientSecret)
 		w.items[name] = c.ItemID
-		extra := ""
-		if name == "app-old" {
+		w.emu.AddUsage(portaltest.UsageRow{At: time.Now().Add(-30 * time.Hour), ClientID: c.ClientID, Type: "geocode", Num: 5000, Credits: 20})
+		extra := map[string]string{"app-oauth": ", portal: byoauth", "app-key": ", portal: bykey", "app-vault": ", budget: {per_day: 1}"}[name]
+		switch name {
+		case "app-old":
 			extra = ", adopt: manual"
 			w.write(name, c.Keys[0])
+		case "app-gated":
+			extra = w.gates(pager)
 		}
 		fmt.Fprintf(&text, "  - {name: %s, item: %s, sinks: %s%s}\n", name, c.ItemID, sinks, extra)
 	}
@@ -234,7 +273,7 @@ func (w *world) awaitEach(what string, ok func(s daemon.Status) bool, names ...r
 
 // env of the daemon and of commands.
 func (w *world) env() []string {
-	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"), "GOTRACEBACK=crash"}
+	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"), "GOTRACEBACK=crash", w.proxy[0], w.proxy[1]}
 }
 
 // cli runs a command and keeps what it says.

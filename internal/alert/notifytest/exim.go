@@ -24,7 +24,7 @@ import (
 const (
 	EximUser     = "rotatord"
 	EximPassword = "s3cret-0f-the-smarthost"
-	EximGone     = "gone"                    // local part of a recipient whom it refuses
+	EximGone     = "gone" // local part of a recipient whom it refuses
 )
 
 // Exim is Debian's own mail server, which takes mail from whoever signs in, and delivers
