@@ -19,10 +19,36 @@ func (w *randomWorld) backUp(int) {
 	w.backup = true
 }
 
+// deleteJournal, after which nobody knows of an item that was to take over.
+func (w *randomWorld) deleteJournal(int) {
+	before := w.record()
+	w.loseJournal()
+	w.forgotten(before)
+}
+
+// forgotten excuses the keys of a replacement that only the journal knew of: what made
+// the item has to remember it.
+func (w *randomWorld) forgotten(before rotate.Record) {
+	list := []rotate.ID{before.ID}
+	if f := before.Former; f != nil {
+		list = append(list, f.Record.ID)
+	}
+	if q := before.Request; q != nil && q.Heir != nil {
+		list = append(list, q.Heir.ID)
+	}
+	for _, id := range list {
+		if string(id.Item) != w.items[0] {
+			w.lost[string(id.Item)] = true
+		}
+	}
+}
+
 func (w *randomWorld) restoreJournal(int) {
 	if !w.backup {
 		return
 	}
+	before := w.record()
+	defer w.forgotten(before)
 	_ = w.db.Close()
 	w.db = nil
 	for _, f := range []string{"j.db", "j.db-wal", "j.db-shm"} {
@@ -144,6 +170,8 @@ func (w *randomWorld) command(kind rotate.CommandKind, n int) {
 		if n%2 == 0 {
 			cmd.Until = time.Now().Add(20 * day)
 		}
+	case rotate.CommandReplace:
+		cmd.Heir = &rotate.Heir{ID: w.heir(), Made: n%7 != 1, Keep: n%3 == 1, Compromised: n%5 == 1}
 	case rotate.CommandResume, rotate.CommandRotate, rotate.CommandRollback, rotate.CommandConfirm, rotate.CommandCancel:
 	}
 	err := w.try(cmd)
@@ -170,6 +198,12 @@ func (w *randomWorld) command(kind rotate.CommandKind, n int) {
 	case rotate.CommandRegenerate, rotate.CommandInvalidate:
 		for _, k := range w.keysIn(spare) {
 			if !k.OutOfBand {
+				w.check.excused[k.Secret] = true
+			}
+		}
+	case rotate.CommandReplace:
+		for _, k := range w.emu.Keys() {
+			if cmd.Heir.Compromised && k.ItemID == string(before.ID.Item) && !k.OutOfBand {
 				w.check.excused[k.Secret] = true
 			}
 		}
@@ -229,7 +263,7 @@ func (w *randomWorld) rests(days int) bool {
 
 // well: agreed on, nothing stopped, and no key of ours unserved.
 func (w *randomWorld) well(r rotate.Record) bool {
-	if r.Drift != rotate.DriftNone || r.Quarantine != nil || r.Hold != nil || r.AdoptedAt.IsZero() || r.Blocked == rotate.ReasonOccupied || len(r.Refusals) > 0 || r.HookDue != nil {
+	if r.Drift != rotate.DriftNone || r.Quarantine != nil || r.Hold != nil || r.AdoptedAt.IsZero() || r.Blocked == rotate.ReasonOccupied || len(r.Refusals) > 0 || r.HookDue != nil || r.Former != nil {
 		return false
 	}
 	for _, s := range w.sinks {
@@ -239,7 +273,7 @@ func (w *randomWorld) well(r rotate.Record) bool {
 		}
 	}
 	for _, k := range ours(w.world) {
-		if k.Valid(w.emu.Now()) && w.check.servedBy(k.Secret) == "" {
+		if k.Valid(w.emu.Now()) && w.check.servedBy(k.Secret) == "" && !w.lost[k.ItemID] {
 			return false
 		}
 	}
@@ -262,6 +296,12 @@ func (w *randomWorld) person(d int) {
 			w.putRight(s)
 		}
 		w.command(rotate.CommandAdopt, 1)
+	case r.Blocked == rotate.ReasonOccupied && r.Former != nil && r.Due == "":
+		for _, k := range w.emu.Keys() {
+			if k.ItemID == string(r.Former.Record.ID.Item) && k.OutOfBand && k.Ended.IsZero() {
+				w.byHand(w.emu.RevokeOutOfBand(k.ItemID, k.Slot))
+			}
+		}
 	case r.Blocked == rotate.ReasonOccupied:
 		w.command(rotate.CommandAdopt, 0)
 	case d < 2:

@@ -53,7 +53,7 @@ func deeds() map[string]func(w *randomWorld, n int) {
 		"wait":             func(*randomWorld, int) {},
 		"look":             func(w *randomWorld, _ int) { w.look() },
 		"restart":          func(w *randomWorld, _ int) { w.boot("one") },
-		"journal deleted":  func(w *randomWorld, _ int) { w.loseJournal() },
+		"journal deleted":  (*randomWorld).deleteJournal,
 		"journal backup":   (*randomWorld).backUp,
 		"journal restored": (*randomWorld).restoreJournal,
 		"sink restored":    (*randomWorld).restoreSink,
@@ -106,7 +106,8 @@ func deeds() map[string]func(w *randomWorld, n int) {
 
 func commandKinds() []rotate.CommandKind {
 	return []rotate.CommandKind{rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandHold, rotate.CommandResume,
-		rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt, rotate.CommandConfirm, rotate.CommandCancel}
+		rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt, rotate.CommandConfirm, rotate.CommandCancel,
+		rotate.CommandReplace}
 }
 
 // anyDeeds draws a short life. Waits are of every size that a phase has.
@@ -325,7 +326,13 @@ func (w *randomWorld) strikePending(c call) faultKind {
 	return none
 }
 
-func (w *randomWorld) item() string { return string(w.cred.ID.Item) }
+// item that has the name now.
+func (w *randomWorld) item() string {
+	if r := w.record(); r.Epoch > 0 && r.Means(w.cred.ID) {
+		return string(r.ID.Item)
+	}
+	return string(w.cred.ID.Item)
+}
 
 // byHand fails the test if the world itself refused a person.
 func (w *randomWorld) byHand(err error) {

@@ -40,6 +40,7 @@ type world struct {
 	cred   *rotate.Credential
 	other  portaltest.Credential // never adopted
 	items  []string              // that the credential has, had or was to have
+	lost   map[string]bool       // items of a replacement that only a lost journal knew of
 	engine *rotate.Engine
 	sess   *rotate.Session
 	start  time.Time
@@ -69,7 +70,7 @@ func newWorld(t *testing.T, dir string, faults []fault, switches map[string]stri
 	w.emu = portaltest.New(portaltest.Options{Product: portaltest.Online, Seed: 7, Switches: sw})
 	w.other = w.emu.AddCredential(portaltest.CredentialSeed{Title: "never adopted", Minted: true, Expires: [2]time.Time{w.start.Add(200 * day), w.start.Add(200 * day)}})
 	cr := w.emu.AddCredential(portaltest.CredentialSeed{Title: "map"})
-	w.client, w.items = w.newClient(), []string{cr.ItemID}
+	w.client, w.items, w.lost = w.newClient(), []string{cr.ItemID}, map[string]bool{}
 	for _, name := range []string{"a", "b"} {
 		w.sinks = append(w.sinks, rotatetest.NewMemSink(name))
 	}
@@ -107,7 +108,7 @@ func (w *world) heir() rotate.ID {
 
 // replace orders that another item takes over.
 func (w *world) replace() {
-	_ = w.try(rotate.Command{Kind: rotate.CommandReplace, Heir: &rotate.Heir{ID: w.heir()}})
+	_ = w.try(rotate.Command{Kind: rotate.CommandReplace, Heir: &rotate.Heir{ID: w.heir(), Made: true}})
 }
 
 // boot starts the program anew on the same disk: nothing in memory survives.

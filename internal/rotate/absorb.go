@@ -22,6 +22,7 @@ func absorb(in In) (Record, []Event) {
 		a.dates()
 		a.old()
 		a.restored()
+		a.former()
 		a.in.Record = a.r
 		a.drift()
 	}
@@ -225,6 +226,23 @@ func (a *absorber) goneEverywhere() {
 		return
 	}
 	a.died(Event{Detail: deathSentence(!pastDate, pastDate)})
+}
+
+// former: a sink that serves the former item's key again puts it into use for another
+// overlap (rule 9).
+func (a *absorber) former() {
+	f := a.r.Former
+	if f == nil || f.PromotedAt.IsZero() || f.Rushed || a.in.View.Have&NeedSinks == 0 {
+		return
+	}
+	for _, s := range a.in.View.Sinks {
+		if s.Err == nil && a.in.formerKey(s.Entry) {
+			again := *f
+			again.RetireAt = later(f.RetireAt, a.in.latest().Add(a.in.Policy.Overlap))
+			a.r.Former = &again
+			return
+		}
+	}
 }
 
 // livePastDate tells whether every known expiry of the live key is past.

@@ -76,7 +76,7 @@ func (w *work) rebuild() {
 	if w.in.successor(m) {
 		// What was looked at is the item before; its keys retire as the sink says.
 		known = Record{Name: r.Name, ID: ID{Portal: m.Portal, Item: m.Item}, Epoch: r.Epoch, Request: r.Request}
-		known.Formerly = formerly(r.Formerly, r.ID, known.ID)
+		known.Formerly = m.Formerly
 	}
 	*r = Record{Name: known.Name, ID: known.ID, Epoch: known.Epoch, Owner: known.Owner, ClientID: known.ClientID, Referrer: known.Referrer, Offset: known.Offset,
 		AdoptedAt: m.AdoptedAt, RebuiltAt: now, Phase: PhaseIdle, Live: m.Key, Previous: m.Previous, PromotedAt: m.Published,

@@ -104,7 +104,7 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		case q.Kind == RequestBack:
 			return r, ev, &RefusedError{Command: cmd.Kind, Why: "the replacement is being given up already"}
 		case q.Kind == RequestReplace && r.Former == nil:
-			r.Former = q.Heir.dropped(r.Name, cmd.By, now)
+			r.drop(cmd.By, now)
 		}
 		r.Request = nil
 	case CommandRotate, CommandCompromised, CommandRollback, CommandRegenerate, CommandInvalidate, CommandAdopt, CommandReplace, CommandBack:
@@ -160,7 +160,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 		if f := r.Former; f != nil {
 			return refuse("item "+string(f.Record.ID.Item)+" of the last replacement is not retired yet", "wait for that; before a sink serves the new key `rotatord cancel` gives it up")
 		}
-		cmd.Heir = &Heir{ID: cmd.Heir.ID, Keep: cmd.Heir.Keep, Compromised: cmd.Heir.Compromised}
+		cmd.Heir = &Heir{ID: cmd.Heir.ID, Made: cmd.Heir.Made, Keep: cmd.Heir.Keep, Compromised: cmd.Heir.Compromised}
 	case CommandBack:
 		if !r.Unserved() {
 			return refuse("no replacement is under way that could be given up", "replace it anew to go back")

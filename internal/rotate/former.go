@@ -21,6 +21,7 @@ type Former struct {
 	Keep   bool      `json:"keep,omitempty"` // its item is kept, without keys
 	// Rushed: its keys are compromised, or no consumer ever had one: no gate is asked.
 	Rushed     bool      `json:"rushed,omitempty"`
+	Made       bool      `json:"made,omitempty"`       // the Heir's, for the way back
 	PromotedAt time.Time `json:"promoted_at,omitzero"` // every sink serves the other item's key; zero before
 	RetireAt   time.Time `json:"retire_at,omitzero"`
 }
@@ -40,18 +41,24 @@ type Heir struct {
 	ID ID `json:"id"`
 	// Record is what the journal knows of it from an earlier try.
 	Record *Record `json:"record,omitempty"`
-	Keep   bool    `json:"keep,omitempty"` // the present item is kept, without keys
+	// Made: rotatord made the item for this, and removes it where it is given up.
+	Made bool `json:"made,omitempty"`
+	Keep bool `json:"keep,omitempty"` // the present item is kept, without keys
 	// Compromised: the present item's client secret or keys are known to others. There is no overlap.
 	Compromised bool `json:"compromised,omitempty"`
 }
 
-// dropped is an heir that is not wanted any more as something to remove.
-func (h *Heir) dropped(name Name, by string, now time.Time) *Former {
-	old := Record{Name: name, ID: h.ID, Phase: PhaseIdle}
+// drop the heir of a replacement that is not wanted, or cannot be, before the handover:
+// it becomes the former item, and goes if rotatord made it.
+func (r *Record) drop(by string, now time.Time) {
+	h := r.Request.Heir
+	old := Record{Name: r.Name, ID: h.ID, Phase: PhaseIdle}
 	if h.Record != nil {
 		old = *h.Record
 	}
-	return &Former{Record: old, Since: now, By: by, Rushed: true, PromotedAt: now, RetireAt: now}
+	r.Former = &Former{Record: old, Since: now, By: by, Rushed: true, Keep: !h.Made, PromotedAt: now, RetireAt: now}
+	r.Formerly = formerly(r.Formerly, h.ID, r.ID)
+	r.Request = nil
 }
 
 // Serving is the key that the sinks serve: the former item's until the first sink
@@ -132,8 +139,7 @@ func (in *In) formerMeta(m *Meta) bool {
 // successor tells whether a sink's facts, written by this rotatord, are of an item that
 // replaced the one that the journal knows: the journal is older (rule 10).
 func (in *In) successor(m *Meta) bool {
-	f := m.Former
-	return f != nil && m.Instance == in.Instance && ID{Portal: f.Portal, Item: f.Item} == in.Record.ID
+	return m.Instance == in.Instance && slices.Contains(m.Formerly, in.Record.ID)
 }
 
 // former as the sinks' facts have it, for a journal that is rebuilt.
@@ -173,7 +179,18 @@ func (f *Former) latestExpiry() time.Time {
 	return later(live.LatestExpiry, prev.LatestExpiry)
 }
 
-func (f *Former) meta(retireAt time.Time) *FormerMeta {
-	r := &f.Record
-	return &FormerMeta{Portal: r.ID.Portal, Item: r.ID.Item, ClientID: r.ClientID, Key: r.Live, RetireAt: retireAt, Keep: f.Keep}
+// named notes which items had the name before this one.
+func (m *Meta) named(r *Record, retireAt time.Time) {
+	m.Formerly = r.Formerly
+	if f := r.Former; f != nil {
+		old := &f.Record
+		m.Former = &FormerMeta{Portal: old.ID.Portal, Item: old.ID.Item, ClientID: old.ClientID, Key: old.Live, RetireAt: retireAt, Keep: f.Keep}
+	}
+}
+
+func (f *Former) retireAt() time.Time {
+	if f == nil {
+		return time.Time{}
+	}
+	return f.RetireAt
 }

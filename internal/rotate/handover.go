@@ -36,7 +36,7 @@ func (w *work) handover() {
 			st.Use, st.Since = UseEmpty, w.in.Now
 		}
 	}
-	heir.Former = &Former{Record: old, Since: w.in.Now, By: q.By, Keep: q.Heir.Keep, Rushed: q.Heir.Compromised}
+	heir.Former = &Former{Record: old, Since: w.in.Now, By: q.By, Keep: q.Heir.Keep, Rushed: q.Heir.Compromised, Made: q.Heir.Made}
 	heir.Formerly = formerly(old.Formerly, old.ID, heir.ID)
 	heir.Hooked, heir.HookDue = nil, old.HookDue
 	w.event(Event{Kind: EventHandedOver, Actor: q.By, Detail: w.d.Detail})
@@ -78,7 +78,7 @@ func (w *work) back() {
 	old.Attempts, old.LastError, old.LastKind, old.LastFailure, old.RetryAt = 0, "", "", time.Time{}, time.Time{}
 	old.SurveyedAt = time.Time{} // look at it at once
 	heir.Former, heir.Rotation, heir.Request, heir.Phase = nil, nil, nil, PhaseIdle
-	old.Former = &Former{Record: heir, Since: w.in.Now, By: by, Rushed: true, PromotedAt: w.in.Now, RetireAt: w.in.latest()}
+	old.Former = &Former{Record: heir, Since: w.in.Now, By: by, Rushed: true, Keep: !f.Made, PromotedAt: w.in.Now, RetireAt: w.in.latest()}
 	old.Formerly = formerly(heir.Formerly, heir.ID, old.ID)
 	w.s.minted.Forget()
 	w.s.listed, w.s.look = [3]ListedKey{}, false

@@ -57,6 +57,8 @@ type Meta struct {
 	Hold       *Hold     `json:"hold,omitempty"`
 	// Former is the item that this one replaced, until nothing is left of it.
 	Former *FormerMeta `json:"former,omitempty"`
+	// Formerly are all items that had the name before: a config may name one.
+	Formerly []ID `json:"formerly,omitempty"`
 }
 
 // MetaFormat is the format that this version writes. A higher one is refused.

@@ -265,8 +265,8 @@ func (w *work) meta(e Entry) *Meta {
 	m.AdoptedAt, m.Hold = r.AdoptedAt, r.Hold
 	if w.in.formerKey(e) && e.Meta != nil {
 		m.Portal, m.Item, m.AdoptedAt = e.Meta.Portal, e.Meta.Item, e.Meta.AdoptedAt // whose key it is
-	} else if r.Former != nil {
-		m.Former = r.Former.meta(r.Former.RetireAt)
+	} else {
+		m.named(r, r.Former.retireAt())
 	}
 	return &m
 }
@@ -337,6 +337,9 @@ func (w *work) abort() {
 func (w *work) refuse() {
 	q := w.rec.Request
 	w.event(Event{Kind: EventRefused, Reason: w.d.Blocked, Actor: q.By, Detail: string(q.Kind) + ": " + w.d.Detail})
+	if q.Kind == RequestReplace && w.rec.Former == nil {
+		w.rec.drop(q.By, w.in.Now)
+	}
 	w.rec.Request = nil
 }
 

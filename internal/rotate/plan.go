@@ -118,14 +118,20 @@ func (in *In) decideUnadopted() Decision {
 	if !asked && !in.surveyDue() {
 		return wait(ReasonUnadopted, in.nextSurvey(), "never adopted: `rotatord adopt "+string(r.Name)+"`")
 	}
+	if d, ok := in.lookedAt(NeedSinks); !ok {
+		return d
+	}
+	m := in.View.first().Meta
+	if m != nil && !m.AdoptedAt.IsZero() && in.successor(m) && in.sinkErr() == nil {
+		return Decision{Step: StepRebuild, Detail: "the journal was rebuilt from the sink, which says that item " + string(m.Item) + " replaced " + string(in.ID.Item)}
+	}
 	if d, ok := in.lookedAt(NeedSinks | NeedApp | NeedItem | NeedProof); !ok {
 		return d
 	}
 	if err := in.sinkErr(); err != nil {
 		return unreachable(err)
 	}
-	m := in.View.first().Meta
-	if !asked && m != nil && !m.AdoptedAt.IsZero() && (m.Item == in.ID.Item || in.successor(m)) && m.Instance == in.Instance {
+	if !asked && m != nil && !m.AdoptedAt.IsZero() && m.Item == in.ID.Item && m.Instance == in.Instance {
 		return Decision{Step: StepRebuild, Detail: "the journal was rebuilt from the sink"}
 	}
 	d := in.adoption()

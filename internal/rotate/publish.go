@@ -63,9 +63,7 @@ func (w *work) entryFor(i int) (Entry, error) {
 	if w.in.formerKey(w.in.View.first()) {
 		m.Portal, m.Item, m.AdoptedAt, m.Previous, m.RetireAt = w.c.ID.Portal, w.c.ID.Item, r.AdoptedAt, KeyFacts{}, time.Time{}
 	}
-	if r.Former != nil {
-		m.Former = r.Former.meta(w.in.latest().Add(w.overlap()))
-	}
+	m.named(r, w.in.latest().Add(w.overlap()))
 	if r.Live.Fingerprint != "" && r.Live.Slot != rot.New.Slot {
 		m.Previous, m.RetireAt = r.Live, w.in.latest().Add(w.overlap())
 	}
