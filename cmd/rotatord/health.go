@@ -172,23 +172,23 @@ func (a *adapters) sinkNames() map[string]bool {
 	return out
 }
 
-// scene for alerts: everything as it is now. Without a running daemon nothing is known of usage.
-func (a *adapters) scene(now time.Time, each func(func(*daemon.View)), uses []used.Finding) alert.Scene {
-	s := alert.Scene{Health: a.health(now)}
-	inVault := a.sinkNames()
-	each(func(v *daemon.View) {
-		due, _ := rotate.DueAt(v.Record, v.Policy)
-		one := alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
-			Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
-			ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore, Links: a.linksOf(v)}
-		for _, k := range v.Managed.Sinks {
-			one.Sinks = append(one.Sinks, k.Name())
-			if inVault[k.Name()] && !slices.Contains(one.Sinks, alert.VaultSubject) {
-				one.Sinks = append(one.Sinks, alert.VaultSubject)
-			}
+// scene for alerts: everything as it is whenever they look. Without a running daemon nothing is known of usage.
+func (a *adapters) scene(now time.Time, d *daemon.Daemon, uses []used.Finding) alert.Scene {
+	s := alert.Scene{Health: a.health(now), Complete: a.completing()}
+	s.Each = func(yield func(*alert.View)) {
+		var one alert.View
+		d.Each(func(v *daemon.View) {
+			one = alertView(v)
+			yield(&one)
+		})
+	}
+	s.Find = func(name rotate.Name) (alert.View, bool) {
+		v, ok := d.View(name)
+		if !ok {
+			return alert.View{}, false
 		}
-		s.Credentials = append(s.Credentials, one)
-	})
+		return alertView(&v), true
+	}
 	for _, f := range uses {
 		if f.HasDay || len(f.Spent) > 0 || f.CutOff != nil || f.Missing != used.MissingUnread {
 			s.Uses = append(s.Uses, useOf(f))
@@ -197,11 +197,45 @@ func (a *adapters) scene(now time.Time, each func(func(*daemon.View)), uses []us
 	return s
 }
 
+// alertView is a credential as alerts take it, but for what completing adds.
+func alertView(v *daemon.View) alert.View {
+	due, _ := rotate.DueAt(v.Record, v.Policy)
+	return alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
+		Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
+		ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore}
+}
+
+// completing adds sinks and links to a view. It does not ask the daemon, which waits
+// while views are looked at.
+func (a *adapters) completing() func(*alert.View) {
+	inVault := a.sinkNames()
+	at := sync.OnceValue(func() map[rotate.Name]int { // most of the time nothing is wrong with any
+		out := make(map[rotate.Name]int, len(a.fleet.Credentials))
+		for i, m := range a.fleet.Credentials {
+			out[m.Name] = i
+		}
+		return out
+	})
+	return func(v *alert.View) {
+		v.Links = a.linksOf(v)
+		i, ok := at()[v.Name]
+		if !ok {
+			return // a reload came between
+		}
+		for _, k := range a.fleet.Credentials[i].Sinks {
+			v.Sinks = append(v.Sinks, k.Name())
+			if inVault[k.Name()] && !slices.Contains(v.Sinks, alert.VaultSubject) {
+				v.Sinks = append(v.Sinks, alert.VaultSubject)
+			}
+		}
+	}
+}
+
 // linksOf a credential: its page at the portal, and on the status page.
-func (a *adapters) linksOf(v *daemon.View) []alert.Link {
+func (a *adapters) linksOf(v *alert.View) []alert.Link {
 	var out []alert.Link
-	if p := a.cfg.Portals[string(v.ID.Portal)]; p != nil && v.ID.Item != "" {
-		out = append(out, alert.Link{Text: "Item at the portal", URL: itemPage(string(p.URL), v.ID.Item)})
+	if p := a.cfg.Portals[string(v.Portal)]; p != nil && v.Item != "" {
+		out = append(out, alert.Link{Text: "Item at the portal", URL: itemPage(string(p.URL), v.Item)})
 	}
 	if base := strings.TrimRight(string(a.cfg.Alerts.StatusURL), "/"); base != "" {
 		out = append(out, alert.Link{Text: "Status", URL: base + "/credential?" + url.Values{"name": {string(v.Name)}}.Encode()})
@@ -241,5 +275,5 @@ func (p *process) scene(now time.Time) alert.Scene {
 	if desk := p.usage.Load(); desk != nil {
 		uses = desk.runner.Findings()
 	}
-	return a.scene(now, p.daemon.Each, uses)
+	return a.scene(now, p.daemon, uses)
 }

@@ -61,7 +61,7 @@ func tellOnce(ctx context.Context, a *app, d *daemon.Daemon) error {
 		return err
 	}
 	now := time.Now()
-	people.Check(now, a.adapters.scene(now, d.Each, nil))
+	people.Check(now, a.adapters.scene(now, d, nil))
 	if err := people.Flush(ctx); err != nil {
 		a.log.LogAttrs(ctx, slog.LevelWarn, "not everything was told", slog.Any("err", err))
 	}

@@ -260,9 +260,6 @@ func (a *Alerter) load(ctx context.Context) error {
 	if err := a.state.load(ctx, a.o.Store); err != nil {
 		return fmt.Errorf("load alert state: %w", err)
 	}
-	if err := a.takeOver(ctx); err != nil {
-		return fmt.Errorf("load alert state: %w", err)
-	}
 	if a.state.started.IsZero() {
 		a.state.started = time.Now().UTC()
 		a.keep(put(ctx, a.o.Store, startedKey, a.state.started))
@@ -283,7 +280,7 @@ func (a *Alerter) look(ctx context.Context) {
 
 	a.desk.Lock()
 	now := time.Now().UTC()
-	a.noteDone(ctx, scene.Credentials, promoted, now)
+	a.noteDone(ctx, &scene, promoted, now)
 	if !checked.IsZero() { // else nothing is known yet: nothing is resolved, nothing is told
 		a.shown, a.ready = scene, true
 		a.reconcile(ctx, scene, now)

@@ -26,20 +26,24 @@ func routineKey(date string) string { return "routine/" + date }
 
 // noteDone takes up rotations that were done, from events and, where an event was lost
 // with the process, from the records.
-func (a *Alerter) noteDone(ctx context.Context, views []View, promoted map[rotate.Name]rotate.Event, now time.Time) {
+func (a *Alerter) noteDone(ctx context.Context, s *Scene, promoted map[rotate.Name]rotate.Event, now time.Time) {
 	for _, name := range slices.Sorted(mapKeys(promoted)) {
 		e := promoted[name]
 		a.addDone(ctx, rotation{Credential: string(e.Name), Generation: e.Generation, RotationID: e.RotationID, Reason: string(e.Reason), At: e.At.UTC()}, now)
 	}
-	for _, v := range views {
+	var done []rotation // noted below: nothing is written while the daemon waits
+	s.each(func(v *View) {
 		r := &v.Record
 		if !r.PromotedAt.After(a.state.started) {
-			continue
+			return
 		}
 		d := rotation{Credential: string(v.Name), Generation: r.Live.Generation, At: r.PromotedAt.UTC()}
 		if rot := r.Rotation; rot != nil && rot.Generation == d.Generation {
 			d.RotationID, d.Reason = rot.ID, string(rot.Reason)
 		}
+		done = append(done, d)
+	})
+	for _, d := range done {
 		a.addDone(ctx, d, now)
 	}
 }
@@ -112,10 +116,7 @@ func (a *Alerter) rotated(r rotation, now time.Time) string {
 }
 
 func (a *Alerter) viewOf(name string) *View {
-	if i := slices.IndexFunc(a.shown.Credentials, func(v View) bool { return string(v.Name) == name }); i >= 0 {
-		return &a.shown.Credentials[i]
-	}
-	return nil
+	return a.shown.find(rotate.Name(name))
 }
 
 func (a *Alerter) composeDay(d *day, now time.Time) Message {
@@ -258,11 +259,11 @@ func (a *Alerter) was(now time.Time) []string {
 // comes within two weeks: the rotations that rotatord will do by itself.
 func (a *Alerter) comes(now time.Time) []string {
 	var list []View
-	for _, v := range a.shown.Credentials {
+	a.shown.each(func(v *View) {
 		if v.Mode == rotate.ModeRotate && !v.Record.AdoptedAt.IsZero() && !v.DueAt.IsZero() && v.DueAt.Before(now.Add(ahead)) {
-			list = append(list, v)
+			list = append(list, *v)
 		}
-	}
+	})
 	slices.SortFunc(list, func(x, y View) int { return cmp.Or(x.DueAt.Compare(y.DueAt), cmp.Compare(x.Name, y.Name)) })
 	var out []string
 	for _, v := range list {

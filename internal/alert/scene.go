@@ -71,18 +71,21 @@ func (a *Alerter) holdings(s Scene, now time.Time) (all map[string]*holding, unk
 	for i := range s.Uses {
 		uses[s.Uses[i].Credential] = &s.Uses[i]
 	}
-	for i := range s.Credentials {
-		v := &s.Credentials[i]
-		h := holding{subject: string(v.Name), owner: v.Owner, environment: v.Environment, portal: string(v.Portal), sinks: v.Sinks, view: v, use: uses[v.Name]}
-		add(h, a.findings(*v, now))
-		if h.use != nil {
-			add(h, h.use.findings(*v, now))
-			continue
+	told := a.toldOfUse()
+	s.each(func(v *View) {
+		found, use := a.findings(*v, now), uses[v.Name]
+		if use != nil {
+			found = append(found, use.findings(*v, now)...)
+		} else if told[string(v.Name)] {
+			for _, c := range conditionsOfUse() {
+				unknown[keyOf(c, string(v.Name))] = true
+			}
 		}
-		for _, c := range []Condition{ConditionCutOff, ConditionBudget, ConditionSpike, ConditionSilent} {
-			unknown[keyOf(c, h.subject)] = true
+		if len(found) > 0 {
+			v = s.keep(v)
+			add(holding{subject: string(v.Name), owner: v.Owner, environment: v.Environment, portal: string(v.Portal), sinks: v.Sinks, view: v, use: use}, found)
 		}
-	}
+	})
 	for i := range s.Health.Portals {
 		p := &s.Health.Portals[i]
 		add(holding{subject: string(p.Portal), owner: a.o.Owner, portal: string(p.Portal), health: p}, p.findings(now))
@@ -108,4 +111,19 @@ func (a *Alerter) holdings(s Scene, now time.Time) (all map[string]*holding, unk
 		}
 	}
 	return all, unknown
+}
+
+func conditionsOfUse() []Condition {
+	return []Condition{ConditionCutOff, ConditionBudget, ConditionSpike, ConditionSilent}
+}
+
+// toldOfUse are the credentials of which an alert of their use was told.
+func (a *Alerter) toldOfUse() map[string]bool {
+	out := map[string]bool{}
+	for _, r := range a.state.alerts {
+		if slices.Contains(conditionsOfUse(), r.Condition) {
+			out[r.Subject] = true
+		}
+	}
+	return out
 }

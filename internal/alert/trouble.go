@@ -2,6 +2,7 @@ package alert
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -10,8 +11,49 @@ import (
 // Scene is all that Check is shown.
 type Scene struct {
 	Credentials []View
-	Health      Health
-	Uses        []Use
+	// Each, where it is set, calls yield with every credential as it is now, instead of
+	// Credentials: a copy of 10,000 records is more than all the rest of the process. The
+	// view is gone when yield returns. Find copies one.
+	Each func(yield func(*View))
+	Find func(name rotate.Name) (View, bool)
+	// Complete adds sinks and links, which messages need, to a view that is kept.
+	Complete func(*View)
+	Health   Health
+	Uses     []Use
+}
+
+// each credential, however it is given.
+func (s *Scene) each(yield func(*View)) {
+	if s.Each != nil {
+		s.Each(yield)
+		return
+	}
+	for i := range s.Credentials {
+		yield(&s.Credentials[i])
+	}
+}
+
+// find a credential; nil if it is not there.
+func (s *Scene) find(name rotate.Name) *View {
+	if s.Find != nil {
+		if v, ok := s.Find(name); ok {
+			return s.keep(&v)
+		}
+		return nil
+	}
+	if i := slices.IndexFunc(s.Credentials, func(v View) bool { return v.Name == name }); i >= 0 {
+		return &s.Credentials[i]
+	}
+	return nil
+}
+
+// keep a view that messages will be made of.
+func (s *Scene) keep(v *View) *View {
+	kept := *v
+	if s.Complete != nil {
+		s.Complete(&kept)
+	}
+	return &kept
 }
 
 // Health is how everything but the credentials is.

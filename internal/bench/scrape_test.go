@@ -4,7 +4,9 @@ import (
 	"compress/gzip"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -25,9 +27,13 @@ import (
 const scrapes = 41
 
 // BenchmarkScrapeOfMany is the daemon as it ships at rest with many credentials, two keys
-// each, scraped over HTTP as Prometheus does.
+// each, scraped over HTTP as Prometheus does. Somebody is told of alerts, for which every
+// pass looks at every credential.
 func BenchmarkScrapeOfMany(b *testing.B) {
 	bin := program(b)
+	slack := httptest.NewTLSServer(http.NotFoundHandler()) // its certificate is trusted by nobody
+	slack.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+	defer slack.Close()
 	grown := map[int][2]float64{} // by credentials: ms and MB
 	for _, row := range []struct {
 		credentials int
@@ -37,7 +43,7 @@ func BenchmarkScrapeOfMany(b *testing.B) {
 			emu := startEmulator(b, bin)
 			dir := b.TempDir()
 			listen := fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(b, 1))
-			config := manyConfig(b, dir, emu, listen, row.credentials)
+			config := manyConfig(b, dir, emu, slack.URL, listen, row.credentials)
 			restingJournal(b, dir, row.credentials)
 			for b.Loop() {
 				said, err := os.Create(filepath.Join(dir, "said"))
@@ -164,13 +170,13 @@ func (c *lineCounter) Write(p []byte) (int, error) {
 func manyItem(i int) string { return fmt.Sprintf("%032x", i+1) }
 
 // manyConfig keeps keys in files, which a daemon at rest does not touch.
-func manyConfig(b *testing.B, dir string, emu *emulator, listen string, n int) string {
+func manyConfig(b *testing.B, dir string, emu *emulator, slack, listen string, n int) string {
 	b.Helper()
 	group, err := user.LookupGroupId(strconv.Itoa(os.Getgid()))
 	if err != nil {
 		b.Fatal(err)
 	}
-	password := filepath.Join(dir, "password")
+	password, webhook := filepath.Join(dir, "password"), filepath.Join(dir, "webhook")
 	var c strings.Builder
 	fmt.Fprintf(&c, `portals:
   p:
@@ -188,16 +194,18 @@ defaults:
   mode: rotate
   policy: {lifetime: 360d, renew_before: 20d, overlap: 7d, critical_before: 5d}
 http: {listen: "%s", credential_series: always}
+alerts: {slack: {webhook: "file:%s"}}
+schedules: {tick: "@every 20s"}
 state: {dir: %s}
 log: {level: warn}
 admin: {socket: %s, group: %s}
 credentials:
-`, emu.URL, portaltest.AdminUser, password, dir, listen, dir, filepath.Join(dir, "admin.sock"), group.Name)
+`, emu.URL, portaltest.AdminUser, password, dir, listen, webhook, dir, filepath.Join(dir, "admin.sock"), group.Name)
 	for i := range n {
 		fmt.Fprintf(&c, "  - {name: credential-%05d, item: %s}\n", i, manyItem(i))
 	}
 	config := filepath.Join(dir, "config.yaml")
-	for path, text := range map[string]string{password: portaltest.StandardPassword, config: c.String()} {
+	for path, text := range map[string]string{password: portaltest.StandardPassword, webhook: slack + "/services/T/B/x", config: c.String()} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			b.Fatal(err)
 		}

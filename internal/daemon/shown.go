@@ -43,6 +43,12 @@ func (v View) Status(now time.Time) Status {
 	return s
 }
 
+func (g *glimpse) into(v *View) {
+	v.Managed, v.Detail, v.NextAt = *g.m, g.detail, g.next.time()
+	g.record.into(&v.Record)
+	v.Record.Name = g.m.Name
+}
+
 // Views of every credential in the config, by name. It does not wait for the loop.
 func (d *Daemon) Views() []View {
 	out := make([]View, 0, d.shown.len())
@@ -59,12 +65,21 @@ func (d *Daemon) Each(f func(*View)) {
 	defer s.mu.Unlock()
 	var v View
 	for i := range s.all {
-		g := &s.all[i]
-		v.Managed, v.Detail, v.NextAt = *g.m, g.detail, g.next.time()
-		g.record.into(&v.Record)
-		v.Record.Name = g.m.Name
+		s.all[i].into(&v)
 		f(&v)
 	}
+}
+
+// View of one credential; false if it is not in the config. It does not wait for the loop.
+func (d *Daemon) View(name rotate.Name) (v View, ok bool) {
+	s := &d.shown
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i, ok := s.at[name]
+	if ok {
+		s.all[i].into(&v)
+	}
+	return v, ok
 }
 
 // Alive says why the daemon is not: the loop has not gone round for much longer than its longest nap.
