@@ -260,6 +260,9 @@ func (a *Alerter) load(ctx context.Context) error {
 	if err := a.state.load(ctx, a.o.Store); err != nil {
 		return fmt.Errorf("load alert state: %w", err)
 	}
+	if err := a.takeOver(ctx); err != nil {
+		return fmt.Errorf("load alert state: %w", err)
+	}
 	if a.state.started.IsZero() {
 		a.state.started = time.Now().UTC()
 		a.keep(put(ctx, a.o.Store, startedKey, a.state.started))
