@@ -202,7 +202,7 @@ func alertView(v *daemon.View) alert.View {
 	due, _ := rotate.DueAt(v.Record, v.Policy)
 	return alert.View{Name: v.Name, Portal: v.ID.Portal, Item: v.ID.Item, Owner: v.Owner, Environment: v.Environment,
 		Consumers: v.Consumers, Mode: v.Mode, Record: v.Record, Detail: v.Detail, DueAt: due,
-		ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore}
+		ConfigHold: v.Hold, CriticalBefore: v.Policy.CriticalBefore, Settings: alertSettings(v)}
 }
 
 // completing adds sinks and links to a view. It does not ask the daemon, which waits

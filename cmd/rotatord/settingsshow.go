@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"rotatord/internal/alert"
 	"rotatord/internal/credspec"
 	"rotatord/internal/daemon"
 	"rotatord/internal/metrics"
@@ -69,7 +70,7 @@ func (c *cli) askSettings(ctx context.Context, s *session, names []rotate.Name) 
 
 // settingsStatus is a finding as the status has it.
 func settingsStatus(f *settings.Finding) *daemon.SettingsStatus {
-	return &daemon.SettingsStatus{Differ: len(f.Changes), KillKeys: len(f.Changes.Killing()), Adopted: len(f.Adopted), CheckedAt: f.CheckedAt, Says: settingsSentence(f)}
+	return &daemon.SettingsStatus{Differ: len(f.Changes), KillKeys: len(f.Changes.Killing()), Contested: len(f.Contested), Adopted: len(f.Adopted), CheckedAt: f.CheckedAt, Says: settingsSentence(f)}
 }
 
 // settingsSentence is a finding in one line.
@@ -220,4 +221,16 @@ func (p *process) settingsViews(yield func(*metrics.SettingsView)) {
 		yield(&metrics.SettingsView{Credential: f.Credential, Portal: f.Portal, CheckedAt: f.CheckedAt, Harmless: len(f.Changes) - killing, KillKeys: killing,
 			Adopted: len(f.Adopted), Contested: len(f.Contested), Unrestricted: f.Unrestricted, UnrestrictedThere: f.UnrestrictedThere})
 	})
+}
+
+// alertSettings of a credential; nil where the config states none.
+func alertSettings(v *daemon.View) *alert.Settings {
+	if v.Settings == nil {
+		return nil
+	}
+	st := v.Settings()
+	if st == nil {
+		return nil
+	}
+	return &alert.Settings{Known: !st.CheckedAt.IsZero(), Differ: st.Differ, KillKeys: st.KillKeys, Contested: st.Contested, Says: st.Says}
 }

@@ -42,6 +42,8 @@ type View struct {
 	// CriticalBefore its end, a key's rotation waits for nothing that only postpones it.
 	CriticalBefore time.Duration
 	Links          []Link // to the portal's item page and the status page
+	// Settings at the portal against the config's; nil: the config states none.
+	Settings *Settings
 }
 
 // Store keeps JSON values under keys, durably.

@@ -28,7 +28,8 @@ const (
 	ConditionCutOff      Condition = "cut_off"     // its budget is spent, and rotatord takes its keys away
 	ConditionBudget      Condition = "budget"      // a warning level of its budget is reached, or all of it
 	ConditionSpike       Condition = "usage_spike"
-	ConditionSilent      Condition = "usage_silence" // a busy key was not used for a day
+	ConditionSilent      Condition = "usage_silence"  // a busy key was not used for a day
+	ConditionSettings    Condition = "settings_drift" // its portal has other settings than the config says
 )
 
 // The conditions of a portal, a sink, or the daemon.

@@ -57,6 +57,8 @@ func kinds() []kind {
 		{ConditionBudget, SubjectCredential, 0, "rotatordbudgetspent", []string{"RotatordBudgetWarning", "RotatordBudgetSpent"}},
 		{ConditionSpike, SubjectCredential, 0, "rotatordusagespike", []string{"RotatordUsageSpike"}},
 		{ConditionSilent, SubjectCredential, 0, "rotatordusagesilence", []string{"RotatordUsageSilence"}},
+		{ConditionSettings, SubjectCredential, hour, "rotatordsettingsdrift",
+			[]string{"RotatordSettingsDrift", "RotatordSettingsDiffer", "RotatordCredentialsSettingsDrift"}},
 		{ConditionReload, SubjectDaemon, 0, "rotatordconfigreloadfailed", []string{"RotatordConfigReloadFailed"}},
 		{ConditionOrphan, SubjectCredential, 0, "rotatordorphan", []string{"RotatordOrphan"}},
 		{ConditionUnadopted, SubjectCredential, day, "rotatordunadopted", []string{"RotatordUnadopted", "RotatordCredentialsNeedAttention"}},

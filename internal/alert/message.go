@@ -118,6 +118,8 @@ func (a *Alerter) composeHolding(m *Message, h *holding, now time.Time) {
 	case h.use != nil && usageCondition(h.condition):
 		m.Links = append(m.Links, h.view.Links...)
 		h.used(m, now)
+	case h.condition == ConditionSettings && h.view != nil && h.view.Settings != nil:
+		h.compared(m)
 	case h.view != nil:
 		h.rotated(m, now)
 	default:

@@ -23,7 +23,7 @@ func (a *Alerter) Sample(c Condition, now time.Time) Notice {
 		subject = "example"
 		m.Credential = subject
 	}
-	if k.subject == SubjectCredential && !usageCondition(c) {
+	if k.subject == SubjectCredential && !usageCondition(c) && c != ConditionSettings {
 		v := View{Name: rotate.Name(subject), Consumers: []string{"its first consumer", "its second"}, DueAt: now.Add(-day), ConfigHold: "a reason",
 			Record: rotate.Record{Name: rotate.Name(subject), Phase: rotate.PhaseIdle, Attempts: failuresBefore, NextAt: now.Add(time.Hour), Due: rotate.ReasonExpiring,
 				LastError: "publish example to a sink: transient: connection refused", Live: rotate.KeyFacts{Expires: now.Add(3 * day)}}}

@@ -73,7 +73,10 @@ func (a *Alerter) holdings(s Scene, now time.Time) (all map[string]*holding, unk
 	}
 	told := a.toldOfUse()
 	s.each(func(v *View) {
-		found, use := a.findings(*v, now), uses[v.Name]
+		found, use := append(a.findings(*v, now), v.Settings.findings()...), uses[v.Name]
+		if v.Settings != nil && !v.Settings.Known {
+			unknown[keyOf(ConditionSettings, string(v.Name))] = true
+		}
 		if use != nil {
 			found = append(found, use.findings(*v, now)...)
 		} else if told[string(v.Name)] {

@@ -253,7 +253,9 @@ func TestOtherPagesGolden(t *testing.T) {
 	occupied := expiringIn(90, 30, func(v *View) {
 		v.Name, v.Record.Due, v.Record.Blocked = "routing", rotate.ReasonExpiring, rotate.ReasonOccupied
 	})
-	overdue := expiringIn(70, 100, func(v *View) { v.Name = "places" })
+	overdue := expiringIn(70, 100, func(v *View) {
+		v.Name, v.Settings = "places", &Settings{Known: true, Differ: 2, KillKeys: 1, Says: "title differs from the config; referrers differs from the config, and to change that kills both keys"}
+	})
 	stuck := expiringIn(90, 30, func(v *View) { v.Name, v.Record.Phase = "tiles", rotate.PhaseProving })
 	silent := Use{Credential: "shop", Day: now.Add(-36 * time.Hour), Silent: true}
 	got := map[string]Message{}

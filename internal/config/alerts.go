@@ -99,7 +99,7 @@ func (TimeOfDay) JSONSchema() *jsonschema.Schema { return textSchema(timeOfDayFo
 func AlertConditions() []string {
 	return []string{"dead", "expiring", "cut_off", "portal_unreachable", "sink_failing", "vault_token", "identity_expiring", "held", "stopped",
 		"quarantined", "failing", "stuck", "drift", "occupied", "overdue", "straggling", "unretired", "clock_off", "survey_stale", "budget", "usage_spike",
-		"usage_silence", "reload_refused", "orphan", "unadopted", "crashed"}
+		"usage_silence", "settings_drift", "reload_refused", "orphan", "unadopted", "crashed"}
 }
 
 // RulesRoute leaves a condition to the Prometheus rules.

@@ -32,6 +32,7 @@ type Status struct {
 	PromotedAt time.Time          `json:"promoted_at,omitzero"`
 	RetireAt   time.Time          `json:"retire_at,omitzero"`
 	Slots      [2]SlotStatus      `json:"slots"` // slot 1, slot 2
+	Former     *FormerStatus      `json:"former,omitempty"`
 	Request    *rotate.Request    `json:"request,omitempty"`
 	Hold       *rotate.Hold       `json:"hold,omitempty"`
 	Quarantine *rotate.Quarantine `json:"quarantine,omitempty"`
@@ -57,9 +58,20 @@ type Status struct {
 type SettingsStatus struct {
 	Differ    int       `json:"differ"`              // settings
 	KillKeys  int       `json:"kill_both_keys"`      // of those, that cannot be changed in place
+	Contested int       `json:"contested,omitempty"` // of those, that rotatord corrects no more: somebody changes them back
 	Adopted   int       `json:"adopted,omitempty"`   // further ones, taken as meant from the portal
 	CheckedAt time.Time `json:"checked_at,omitzero"` // of the last look that succeeded
 	Says      string    `json:"says"`                // all of it in a sentence
+}
+
+// FormerStatus is the item that was replaced, while something of it is left.
+type FormerStatus struct {
+	Portal   rotate.PortalID `json:"portal"`
+	Item     rotate.ItemID   `json:"item"`
+	Since    time.Time       `json:"since"`
+	Serves   bool            `json:"serves"`             // sinks serve its key: the new item has none in service yet
+	RetireAt time.Time       `json:"retire_at,omitzero"` // zero while it serves
+	Keep     bool            `json:"keep,omitempty"`     // the item stays, without keys
 }
 
 // SlotStatus is what one slot holds.
@@ -75,11 +87,14 @@ type SlotStatus struct {
 func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 	s := Status{Name: m.Name, Portal: m.ID.Portal, Item: m.ID.Item, Owner: m.Owner, Environment: m.Environment, Consumers: m.Consumers,
 		Mode: m.Mode, AdoptedAt: r.AdoptedAt, Phase: cmp.Or(r.Phase, rotate.PhaseIdle), Due: r.Due, Blocked: r.Blocked, NextAt: r.NextAt,
-		Live: r.Live, Previous: r.Previous, PromotedAt: r.PromotedAt, RetireAt: r.RetireAt, Request: r.Request,
+		Live: r.Serving(), Previous: r.Previous, PromotedAt: r.PromotedAt, RetireAt: r.RetireAt, Request: r.Request,
 		Quarantine: r.Quarantine, Drift: r.Drift, DriftSince: r.DriftSince, DriftSays: r.DriftDetail, Attempts: r.Attempts,
 		LastError: r.LastError, LastKind: r.LastKind, Dates: r.DatesDiffer, Revoke: r.Revoke, ProofFail: r.ProofFailedAt, Orphans: rotate.Orphans(r, m.Policy), SurveyedAt: r.SurveyedAt, ProbedAt: r.ProbedAt}
 	if r.Rotation != nil {
 		s.RotationID = r.Rotation.ID
+	}
+	if f := r.Former; f != nil {
+		s.Former = &FormerStatus{Portal: f.Record.ID.Portal, Item: f.Record.ID.Item, Since: f.Since, Serves: r.Unserved(), RetireAt: f.RetireAt, Keep: f.Keep}
 	}
 	s.Hold = holdOf(m, r, now)
 	if m.Settings != nil {
@@ -116,17 +131,18 @@ const manyAttempts = 3
 // attention tells why a person should look at a credential and what to do, worst first.
 func attention(m Managed, r rotate.Record, now time.Time) (why, cure string) {
 	name := string(m.Name)
-	left := r.Live.Expires.Sub(now)
+	served := r.Serving()
+	left := served.Expires.Sub(now)
 	switch {
 	case !r.DeadAt.IsZero():
 		return "the served key is dead", "rotatord plan " + name
-	case !r.Live.Expires.IsZero() && left <= 0:
+	case !served.Expires.IsZero() && left <= 0:
 		return "the served key has expired", "rotatord plan " + name
 	case r.Quarantine != nil:
 		return "quarantined: " + r.Quarantine.Reason, "rotatord resume " + name
 	case r.Drift != rotate.DriftNone:
 		return "journal, sinks and portal disagree (" + string(r.Drift) + ")", "rotatord plan " + name
-	case !r.Live.Expires.IsZero() && left < m.Policy.CriticalBefore:
+	case !served.Expires.IsZero() && left < m.Policy.CriticalBefore:
 		return "the served key expires within " + span(m.Policy.CriticalBefore), "rotatord plan " + name
 	case held(m, r, now):
 		return "held although its rotation is due: " + holdOf(m, r, now).Reason, "rotatord resume " + name

@@ -189,7 +189,9 @@ func TestHostileTextStaysText(t *testing.T) {
 		o.History = func(context.Context, rotate.Name, int) ([]web.Event, error) {
 			return []web.Event{{Seq: 1, Event: rotate.Event{Kind: hostile, Actor: hostile, Detail: hostile, Error: hostile, Sink: hostile, Fingerprint: hostile, RotationID: hostile}}}, nil
 		}
-		o.Settings = func(rotate.Name) *web.Settings { return &web.Settings{Says: hostile, Diff: hostile, Adopted: hostile, Differ: true} }
+		o.Settings = func(rotate.Name) *web.Settings {
+			return &web.Settings{Says: hostile, Diff: hostile, Adopted: hostile, Differ: true}
+		}
 		o.Acks = func(context.Context, rotate.Name) ([]web.Ack, error) {
 			return []web.Ack{{Consumer: hostile, State: hostile, By: hostile, Fingerprint: hostile}}, errors.New(hostile)
 		}
