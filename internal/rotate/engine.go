@@ -108,7 +108,7 @@ func (e *Engine) Advance(ctx context.Context, c *Credential, s *Session) Advance
 	if err != nil {
 		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable}
 	}
-	c = c.of(&rec)
+	c = c.At(&rec)
 	in, err := e.input(ctx, c, s, rec)
 	if err != nil {
 		return AdvanceResult{Err: err, Next: time.Now().Add(c.Policy.RetryBase), Blocked: ReasonUnreachable, Record: rec}

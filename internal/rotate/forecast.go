@@ -75,7 +75,7 @@ func (e *Engine) Forecast(ctx context.Context, c *Credential) (Forecast, error) 
 	if err != nil {
 		return Forecast{}, err
 	}
-	c = c.of(&rec)
+	c = c.At(&rec)
 	s := &Session{}
 	in, err := e.input(ctx, c, s, rec)
 	if err != nil {
@@ -188,7 +188,7 @@ func (e *Engine) Command(ctx context.Context, c *Credential, cmd Command) (Recor
 	if rec.Epoch == 0 {
 		rec.ID, rec.Phase = c.ID, PhaseIdle
 	}
-	c = c.of(&rec)
+	c = c.At(&rec)
 	rec.Name = c.Name
 	now := time.Now().UTC().Round(0)
 	changed, ev, err := Apply(rec, cmd, now)

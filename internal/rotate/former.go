@@ -82,9 +82,9 @@ func (r *Record) Means(id ID) bool {
 	return r.ID == id || slices.Contains(r.Formerly, id) || q != nil && q.Heir != nil && q.Heir.ID == id
 }
 
-// of is the credential with the item that the journal knows under its name, where the
-// config still, or already, names the other one of a replacement.
-func (c *Credential) of(r *Record) *Credential {
+// At is the credential with the item that the journal knows under its name, where the
+// config still, or already, names the other one of a replacement; else c itself.
+func (c *Credential) At(r *Record) *Credential {
 	if r.Epoch == 0 || r.ID == c.ID || r.ID == (ID{}) || !r.Means(c.ID) {
 		return c
 	}

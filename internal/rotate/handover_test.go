@@ -50,7 +50,9 @@ func (g *rig) order(cmd Command) {
 	}
 }
 
-func (g *rig) replace() { g.order(Command{Kind: CommandReplace, Heir: &Heir{ID: heirID(), Made: true}}) }
+func (g *rig) replace() {
+	g.order(Command{Kind: CommandReplace, Heir: &Heir{ID: heirID(), Made: true}})
+}
 
 func (g *rig) untilReplaced() {
 	g.t.Helper()

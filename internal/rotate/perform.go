@@ -210,7 +210,7 @@ func (w *work) start() {
 		rot.Compromised = d.Due == ReasonCompromised
 		rot.Fingerprints = q.Fingerprints
 	}
-	rot.DeadOld = !r.DeadAt.IsZero()
+	rot.DeadOld = !r.DeadAt.IsZero() && (d.Key.Fingerprint == "" || d.Key.Fingerprint != r.Live.Fingerprint) // it is not replaced by itself
 	if d.Key.Fingerprint != "" {
 		rot.Republish, rot.New = true, d.Key
 	} else {
