@@ -173,7 +173,7 @@ func (a *adapters) sinkNames() map[string]bool {
 }
 
 // scene for alerts: everything as it is whenever they look. Without a running daemon nothing is known of usage.
-func (a *adapters) scene(now time.Time, d *daemon.Daemon, uses []used.Finding) alert.Scene {
+func (a *adapters) scene(now time.Time, d *daemon.Daemon, desk *usageDesk) alert.Scene {
 	s := alert.Scene{Health: a.health(now), Complete: a.completing()}
 	s.Each = func(yield func(*alert.View)) {
 		var one alert.View
@@ -189,10 +189,17 @@ func (a *adapters) scene(now time.Time, d *daemon.Daemon, uses []used.Finding) a
 		}
 		return alertView(&v), true
 	}
-	for _, f := range uses {
-		if f.HasDay || len(f.Spent) > 0 || f.CutOff != nil || f.Missing != used.MissingUnread {
-			s.Uses = append(s.Uses, useOf(f))
+	if desk == nil {
+		return s
+	}
+	desk.runner.Each(func(f *used.Finding) {
+		if f.HasDay || len(f.Spent) > 0 || f.CutOff != nil {
+			s.Uses = append(s.Uses, useOf(*f))
 		}
+	})
+	s.UseKnown = func(name rotate.Name) bool {
+		f, judged := desk.runner.Finding(name)
+		return judged && f.Missing != used.MissingUnread
 	}
 	return s
 }
@@ -271,9 +278,5 @@ func figuresOf(o used.Of) alert.Figures {
 // scene of a running daemon, for alerts.
 func (p *process) scene(now time.Time) alert.Scene {
 	a := p.adapters.Load()
-	var uses []used.Finding
-	if desk := p.usage.Load(); desk != nil {
-		uses = desk.runner.Findings()
-	}
-	return a.scene(now, p.daemon, uses)
+	return a.scene(now, p.daemon, p.usage.Load())
 }

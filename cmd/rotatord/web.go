@@ -136,10 +136,8 @@ const usedDays = 14
 func (s statusPage) use(ctx context.Context, name rotate.Name) (web.Usage, error) {
 	u := web.Usage{Note: used.MissingUnread.Sentence()}
 	if desk := s.usage.Load(); desk != nil {
-		for _, f := range desk.runner.Findings() {
-			if f.Credential == name {
-				u = usageFacts(f)
-			}
+		if f, judged := desk.runner.Finding(name); judged {
+			u = usageFacts(f)
 		}
 	}
 	rows, err := usageStore{s.app.db}.Rows(ctx, name, used.DayOf(time.Now())-usedDays)

@@ -72,6 +72,9 @@ func (a *Alerter) holdings(s Scene, now time.Time) (all map[string]*holding, unk
 		uses[s.Uses[i].Credential] = &s.Uses[i]
 	}
 	told := a.toldOfUse()
+	for name := range told {
+		told[name] = s.UseKnown == nil || !s.UseKnown(rotate.Name(name))
+	}
 	s.each(func(v *View) {
 		found, use := append(a.findings(*v, now), v.Settings.findings()...), uses[v.Name]
 		if v.Settings != nil && !v.Settings.Known {

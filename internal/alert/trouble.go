@@ -20,6 +20,9 @@ type Scene struct {
 	Complete func(*View)
 	Health   Health
 	Uses     []Use
+	// UseKnown tells of a credential that is not among Uses whether it is known that there
+	// is nothing to say of its use; nil: of none.
+	UseKnown func(name rotate.Name) bool
 }
 
 // each credential, however it is given.

@@ -77,6 +77,7 @@ func BenchmarkScrapeOfMany(b *testing.B) {
 				claim{name: name + "slowest of 41", measured: took[scrapes-1], unit: "ms"}.report(b)
 				claim{name: name + "sent, compressed", measured: float64(wire) / 1e6, unit: "MB"}.report(b)
 				claim{name: name + "resident memory of the process after it", measured: rss, unit: "MB", limit: row.size}.report(b)
+				claim{name: name + "of it the program's own pages", measured: resident(b, daemon.pid, "RssFile"), unit: "MB"}.report(b)
 				claim{name: name + "its peak, from the start on", measured: resident(b, daemon.pid, "VmHWM"), unit: "MB"}.report(b)
 			}
 		})

@@ -141,6 +141,21 @@ func (r *Runner) Findings() []Finding {
 	return all
 }
 
+// Finding of one credential; false if it was not judged yet, or is not followed.
+func (r *Runner) Finding(name rotate.Name) (Finding, bool) {
+	i := slices.IndexFunc(r.o.Targets, func(t Target) bool { return t.Name == name })
+	if i < 0 {
+		return Finding{}, false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, judged := r.found[name]
+	if v.finding != nil {
+		return *v.finding, true
+	}
+	return nothing(&r.o.Targets[i], v.missing), judged
+}
+
 // Each calls f with every finding, in the order of the targets, without a copy of them
 // all. The finding is gone when f returns; f must be quick and must not call the runner.
 func (r *Runner) Each(f func(*Finding)) {
