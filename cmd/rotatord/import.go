@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -15,19 +16,21 @@ import (
 
 func (c *cli) importCmd() *cobra.Command {
 	var write string
-	var all bool
+	var all, again bool
 	cmd := &cobra.Command{Use: "import [NAME | --all]", Short: "Write the settings that a credential has at its portal as config",
 		Long: "Reads title, folder, tags, texts, privileges, item access, referrers and protection from the portal, and prints the create for them.\n" +
 			"--write FILE puts it below the credential's name in a copy of the config; every other byte stays. FILE may be the config itself.\n" +
-			"It changes nothing at the portal. A credential that has create already is left alone; rotatord apply compares it.",
+			"It changes nothing at the portal. A credential that has create already is left alone, which rotatord plan compares; with --again its create\n" +
+			"is written anew from what the portal has, and keeps use, acknowledge, and a search or group that comes to the same items.",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if all == (len(args) == 1) {
 				return usage("name one credential, or say --all")
 			}
-			return c.importSettings(cmd.Context(), args, write)
+			return c.importSettings(cmd.Context(), args, write, again)
 		}}
 	cmd.Flags().BoolVar(&all, "all", false, "every credential of the config")
+	cmd.Flags().BoolVar(&again, "again", false, "also credentials that have create: it is replaced")
 	cmd.Flags().StringVar(&write, "write", "", "write the config with the settings to `FILE`")
 	return cmd
 }
@@ -43,7 +46,7 @@ type imported struct {
 	create     *config.Create
 }
 
-func (c *cli) importSettings(ctx context.Context, args []string, write string) error {
+func (c *cli) importSettings(ctx context.Context, args []string, write string, again bool) error {
 	a, err := c.openAdapters()
 	if err != nil {
 		return err
@@ -57,12 +60,12 @@ func (c *cli) importSettings(ctx context.Context, args []string, write string) e
 	results, failed := make([]imported, len(list)), 0
 	add := map[config.Name]config.Amendment{}
 	for i, cr := range list {
-		results[i] = reader.one(ctx, cr)
+		results[i] = reader.one(ctx, cr, again)
 		if results[i].Error != "" {
 			failed++
 		}
 		if n := results[i].create; n != nil {
-			add[cr.Name] = config.Amendment{Create: n}
+			add[cr.Name] = config.Amendment{Create: n, Again: again}
 		}
 	}
 	if write != "" && len(add) > 0 {
@@ -99,13 +102,13 @@ func chosen(cfg *config.Config, args []string) ([]*config.Credential, error) {
 	return nil, usage("no credential %s in the config", args[0])
 }
 
-func (r settingsReader) one(ctx context.Context, cr *config.Credential) imported {
+func (r settingsReader) one(ctx context.Context, cr *config.Credential, again bool) imported {
 	out := imported{Credential: cr.Name, Portal: cr.Portal, Item: cr.Item}
 	switch {
 	case !cr.Made():
 		out.Skipped = "it has no item yet"
 		return out
-	case cr.Create != nil:
+	case cr.Create != nil && !again:
 		out.Skipped = "it has create already"
 		return out
 	}
@@ -115,6 +118,9 @@ func (r settingsReader) one(ctx context.Context, cr *config.Credential) imported
 		return out
 	}
 	spec := credspec.SpecOf(s)
+	if was := r.cfg.Spec(cr); was != nil {
+		keepMeant(ctx, r.portals[cr.Portal], &spec, was)
+	}
 	for _, p := range credspec.Validate(&spec, credspec.Product(r.cfg.Portals[cr.Portal].Product), nil) {
 		if !p.Warning {
 			out.Error = "what the portal has cannot stand in the config: " + p.Text()
@@ -123,6 +129,19 @@ func (r settingsReader) one(ctx context.Context, cr *config.Credential) imported
 	}
 	out.Settings, out.create = &s, config.CreateOf(&spec)
 	return out
+}
+
+// keepMeant takes from what the config said what the portal does not keep: the use, with what
+// goes with it, and a search or group where that comes to the same items.
+func keepMeant(ctx context.Context, client *portal.Client, spec, was *credspec.Spec) {
+	spec.Use, spec.AcknowledgePersonal = was.Use, was.AcknowledgePersonal || spec.AcknowledgePersonal && was.Use != credspec.UsePublic
+	everywhere := []string{credspec.AnyReferrer}
+	if was.Use == credspec.UsePublic && slices.Equal(spec.Referrers, everywhere) && !slices.Equal(was.Referrers, everywhere) {
+		spec.Referrers = nil // that it may be used from everywhere is for a person to say
+	}
+	if want, err := resolved(ctx, client, was); err == nil && was.Sourced() && slices.Equal(want.Items, spec.Items) {
+		spec.Items, spec.ItemsSearch, spec.ItemsGroup = was.Items, was.ItemsSearch, was.ItemsGroup
+	}
 }
 
 func (c *cli) showImported(results []imported, text bool) error {

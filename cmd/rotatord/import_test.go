@@ -176,3 +176,63 @@ func TestImportOfAMissingItem(t *testing.T) {
 		t.Errorf("a missing item alone: code %d", r.code)
 	}
 }
+
+// What a person did at the portal comes into the config again: in the place of the old create, and nowhere else.
+func TestImportAgain(t *testing.T) {
+	path, em := settingsWorld(t, portaltest.Online, "online", []string{"premium:user:basemaps"}, []string{"features:user:edit"})
+	if r := runCLI(t, "--config", path, "import", "--all", "--write", path); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A person makes it their own: public, a comment, lines of text, and something after it.
+	text := strings.Replace(string(before), "      use: private\n", "      use: public # ours\n      snippet: |-\n        one line\n\n", 1)
+	text = strings.Replace(text, "    item: ", "    # by hand\n    item: ", 1)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a, err := (&cli{configPath: path}).openAdapters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := string(a.cfg.Credentials[0].Item)
+	a.close()
+	title, snippet := "By hand", "By hand, too"
+	if err := em.EditItemOutOfBand(item, portaltest.ItemPage{Title: &title, Snippet: &snippet}); err != nil {
+		t.Fatal(err)
+	}
+	if err := em.EditAppOutOfBand(item, []string{}, []string{"premium:user:basemaps"}); err != nil {
+		t.Fatal(err)
+	}
+	r := runCLI(t, "--config", path, "import", "trail-map", "--again", "--write", path)
+	if r.code != exitOK {
+		t.Fatalf("code %d\n%s", r.code, r.err)
+	}
+	after, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, rest, _ := strings.Cut(text, "    create:\n")
+	_, tail, _ := strings.Cut(rest, "    # by hand\n")
+	if !strings.HasPrefix(string(after), old+"    create:\n      use: public\n      title: \"By hand\"\n") || !strings.HasSuffix(string(after), "    # by hand\n"+tail) || strings.Count(string(after), "create:") != 2 {
+		t.Errorf("the config is now\n%s", after)
+	}
+	if first, _, _ := strings.Cut(string(after), "# by hand"); strings.Contains(first, "referrers") {
+		t.Error("that a public key may be used from everywhere was said by nobody")
+	}
+	a, err = (&cli{configPath: path}).openAdapters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	have, err := settingsReader{adapters: a, folders: map[[2]string][]portal.Folder{}}.settings(t.Context(), a.cfg.Credentials[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := a.cfg.Spec(a.cfg.Credentials[0])
+	if cs := credspec.Diff(spec, have); len(cs) > 0 || spec.Use != credspec.UsePublic || !spec.UnrestrictedAt(have) {
+		t.Errorf("use %s, differs:\n%s", spec.Use, cs.Text())
+	}
+}

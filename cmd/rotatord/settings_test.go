@@ -260,7 +260,7 @@ func (s *settingsRig) adopts() {
 		s.t.Error("the history does not say that the title was adopted")
 	}
 	text, js := s.plan()
-	if text.code != exitOK || !strings.Contains(text.out, "settings taken as meant from the portal") || !strings.Contains(text.out, "rotatord import trail-map --write FILE") || len(js[0].Settings.Adopted) != 1 {
+	if text.code != exitOK || !strings.Contains(text.out, "settings taken as meant from the portal") || !strings.Contains(text.out, "rotatord import trail-map --again --write FILE") || len(js[0].Settings.Adopted) != 1 {
 		s.t.Errorf("plan: code %d\n%s%s", text.code, text.out, text.err)
 	}
 	s.terminate(s.t)

@@ -151,7 +151,7 @@ func settingsPlan(b *strings.Builder, f *settings.Finding, now time.Time) {
 	}
 	if len(f.Adopted) > 0 {
 		fmt.Fprintf(b, "  settings taken as meant from the portal (- portal, + config):\n%s", indented(indented(f.Adopted.Text())))
-		fmt.Fprintf(b, "    To bring the config up to date: take create out of it, then rotatord import %s --write FILE\n", name)
+		fmt.Fprintf(b, "    To bring the config up to date: rotatord import %s --again --write FILE\n", name)
 	}
 	if len(f.Changes) == 0 && len(f.Adopted) == 0 && f.Error == "" {
 		b.WriteString("  settings: as the config says\n")

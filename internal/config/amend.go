@@ -16,6 +16,8 @@ import (
 type Amendment struct {
 	Item   ItemID  // "" adds none
 	Create *Create // nil adds none
+	// Again: the create that is there is replaced, with the comments in it.
+	Again bool
 }
 
 // ErrCannotAmend: an entry is written in a form that cannot be extended without losing
@@ -39,10 +41,13 @@ func Amend(name string, src []byte, add map[Name]Amendment) ([]byte, error) {
 		}
 		found++
 		at, indent, ok := below(list[i])
-		if !ok || (a.Item != "" && cr.Item != "") || (a.Create != nil && cr.Create != nil) {
+		if !ok || (a.Item != "" && cr.Item != "") || (a.Create != nil && cr.Create != nil && !a.Again) {
 			return nil, fmt.Errorf("amend credential %s in line %d of %s: %w", cr.Name, list[i].Line, name, ErrCannotAmend)
 		}
 		text := a.text(indent)
+		if a.Create != nil && cr.Create != nil {
+			at = cutCreate(lines, list[i], len(indent))
+		}
 		if at > len(lines) || !bytes.HasSuffix(lines[at-1], []byte("\n")) {
 			text = append([]byte("\n"), bytes.TrimSuffix(text, []byte("\n"))...)
 		}
@@ -68,6 +73,9 @@ func (c *Config) checkAmended(name string, out []byte, add map[Name]Amendment) e
 		was := c.Credentials[i]
 		a := add[cr.Name]
 		wantItem, wantCreate := was.Item, was.Create != nil
+		if a.Create != nil && (cr.Create == nil || cr.Create.Text("") != a.Create.Text("")) {
+			return fmt.Errorf("amend credential %s of %s: %w", was.Name, name, ErrCannotAmend)
+		}
 		if a.Item != "" {
 			wantItem = a.Item
 		}
@@ -101,6 +109,31 @@ func below(entry *yaml.Node) (line int, indent string, ok bool) {
 	return 0, "", false
 }
 
+// cutCreate empties the lines of an entry's create, and gives the number of the line before them.
+// Whatever belongs to it is indented deeper than its key.
+func cutCreate(lines [][]byte, entry *yaml.Node, indent int) (at int) {
+	for i := 0; i+1 < len(entry.Content); i += 2 {
+		if k := entry.Content[i]; k.Value == "create" {
+			at = k.Line - 1
+		}
+	}
+	end := at + 1
+	for n := end; n < len(lines); n++ {
+		text := bytes.TrimRight(lines[n], " \r\n")
+		if len(text) == 0 {
+			continue // within a text, or after the last line
+		}
+		if len(text)-len(bytes.TrimLeft(text, " ")) <= indent {
+			break
+		}
+		end = n + 1
+	}
+	for n := at; n < end; n++ {
+		lines[n] = nil
+	}
+	return at
+}
+
 func (a Amendment) text(indent string) []byte {
 	var b bytes.Buffer
 	if a.Item != "" {
@@ -115,7 +148,8 @@ func (a Amendment) text(indent string) []byte {
 // CreateOf is a specification as the config has it.
 func CreateOf(s *credspec.Spec) *Create {
 	n := &Create{Use: string(s.Use), Title: s.Title, Folder: s.Folder, Tags: s.Tags, Snippet: s.Snippet, Description: s.Description,
-		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Sharing: string(s.Sharing), Items: make([]ItemID, len(s.Items))}
+		Privileges: s.Privileges, Referrers: s.Referrers, Protect: s.Protect, Sharing: string(s.Sharing), ItemsSearch: s.ItemsSearch,
+		ItemsGroup: ItemID(s.ItemsGroup), Items: make([]ItemID, len(s.Items))}
 	for i, id := range s.Items {
 		n.Items[i] = ItemID(id)
 	}
@@ -162,7 +196,11 @@ func (n *Create) write(b *bytes.Buffer, indent string) {
 	for i, id := range n.Items {
 		items[i] = string(id)
 	}
-	list("items", items)
+	if len(items) > 0 || n.ItemsSearch == "" && n.ItemsGroup == "" {
+		list("items", items)
+	}
+	one("items_search", n.ItemsSearch)
+	one("items_group", string(n.ItemsGroup))
 	if len(n.Referrers) == 1 && n.Referrers[0] == credspec.AnyReferrer {
 		fmt.Fprintf(b, "%sreferrers: %s\n", indent, credspec.AnyReferrer)
 	} else if n.Referrers != nil {
