@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"rotatord/internal/credspec"
 	"rotatord/internal/daemon"
@@ -29,9 +30,7 @@ func (m *maker) edit(ctx context.Context, dry, yes bool) (edited, left credspec.
 		return nil, left, nil
 	}
 	if !m.c.json {
-		if err := m.c.print("%s:\n%s", m.cr.Name, indented(todo.Text())); err != nil {
-			return nil, left, err
-		}
+		m.c.say("%s:\n%s", m.cr.Name, strings.TrimRight(indented(todo.Text()), "\n"))
 	}
 	if err := m.c.sure(yes, string(m.cr.Name), "apply"); err != nil {
 		return nil, left, err

@@ -236,3 +236,28 @@ func TestImportAgain(t *testing.T) {
 		t.Errorf("use %s, differs:\n%s", spec.Use, cs.Text())
 	}
 }
+
+// A key that somebody wrote into an item's texts goes nowhere: neither into the config nor into a plan.
+func TestAKeyInATextIsHidden(t *testing.T) {
+	path, em := settingsWorld(t, portaltest.Online, "online", []string{"premium:user:basemaps"}, []string{"features:user:edit"})
+	if r := runCLI(t, "--config", path, "import", "--all", "--write", path); r.code != exitOK {
+		t.Fatal(r.err)
+	}
+	a, err := (&cli{configPath: path}).openAdapters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	item := string(a.cfg.Credentials[0].Item)
+	a.close()
+	const key = "AAPTxy8BHWo0Yg4uZz0kJt1abcdefghAT1_AbCdEfGh"
+	text, tags := "The key is "+key+".", []string{key}
+	if err := em.EditItemOutOfBand(item, portaltest.ItemPage{Title: &text, Snippet: &text, Description: &text, Tags: &tags}); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"plan", "trail-map"}, {"--json", "plan"}, {"apply", "trail-map", "--dry-run"}, {"import", "trail-map", "--again"}, {"--json", "import", "--all", "--again"}} {
+		r := runCLI(t, append([]string{"--config", path}, args...)...)
+		if !strings.Contains(r.out, "The key is [hidden]") || strings.Contains(r.out+r.err, key) {
+			t.Errorf("%v:\n%s%s", args, r.out, r.err)
+		}
+	}
+}

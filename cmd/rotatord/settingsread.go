@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"regexp"
 
 	"rotatord/internal/config"
 	"rotatord/internal/credspec"
@@ -36,9 +37,20 @@ func (r settingsReader) settings(ctx context.Context, cr *config.Credential) (cr
 	return settingsOf(d, app, r.folders[key]), nil
 }
 
+// keyInText is an API key that somebody wrote where people read it: of a credential, or a legacy one.
+var keyInText = regexp.MustCompile(`AAP[TK][A-Za-z0-9._-]{8,}`)
+
+// withoutKeys is a text of an item without what looks like a key: texts go into plans,
+// histories, alerts and configs.
+func withoutKeys(text string) string { return keyInText.ReplaceAllString(text, "[hidden]") }
+
 // settingsOf puts together what a portal shows in three places.
 func settingsOf(d portal.Details, app portal.AppRecord, folders []portal.Folder) credspec.Settings {
-	s := credspec.Settings{Owner: d.Owner, Title: d.Title, Folder: credspec.RootFolder, Tags: d.Tags, Snippet: d.Snippet, Description: d.Description,
+	tags := make([]string, len(d.Tags))
+	for i, tag := range d.Tags {
+		tags[i] = withoutKeys(tag)
+	}
+	s := credspec.Settings{Owner: d.Owner, Title: withoutKeys(d.Title), Folder: credspec.RootFolder, Tags: tags, Snippet: withoutKeys(d.Snippet), Description: withoutKeys(d.Description),
 		Referrers: app.Referrers, Protected: d.Protected, Personal: app.Personal, Sharing: sharingOf(d.Access)}
 	s.Privileges, s.Items = credspec.Split(app.Privileges)
 	for _, f := range folders {
