@@ -192,10 +192,13 @@ func (in *In) startHandover(blocked func(Reason, time.Time, string) Decision) De
 	return d
 }
 
-// replacedByAPerson: the slot of our previous key, past its overlap, is ours to mint
+// replacedByAPerson: the slot of our previous key, past its overlap or compromised, is ours to mint
 // into only as long as that key is in it (rule 2).
 func (in *In) replacedByAPerson(target Slot) (Decision, bool) {
-	if in.Record.Previous.Slot != target || in.Record.Previous.Fingerprint == "" || in.outageOK() || in.classify(target) != slotPast {
+	if in.Record.Previous.Slot != target || in.Record.Previous.Fingerprint == "" || in.outageOK() {
+		return Decision{}, false
+	}
+	if class := in.classify(target); class != slotPast && class != slotOverlap { // in overlap: a compromised one
 		return Decision{}, false
 	}
 	if d, ok := in.lookedAt(NeedOld); !ok {
