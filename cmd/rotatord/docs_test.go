@@ -99,7 +99,7 @@ func TestDocsSayWhatTheCodeDoes(t *testing.T) {
 
 func TestEveryCommandIsDescribed(t *testing.T) {
 	wanted := []string{"ack", "acks", "adopt", "backup", "check-config", "completion", "config", "confirm", "demo", "discover", "emulator", "healthcheck",
-		"history", "hold", "invalidate", "login", "once", "orphans", "plan", "regenerate", "reload", "resume", "rollback", "rotate", "run", "simulate", "status",
+		"history", "hold", "invalidate", "login", "once", "orphans", "plan", "regenerate", "reload", "rename", "resume", "retire", "rollback", "rotate", "run", "simulate", "status",
 		"support-bundle", "vault-policy", "version"}
 	root := (&cli{}).root()
 	root.InitDefaultCompletionCmd()

@@ -110,7 +110,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.logLevel, "log-level", "", "debug, info, warn or error; the daemon's is in the config")
 	root.AddCommand(c.runCmd(), c.onceCmd(), c.checkConfigCmd(), c.planCmd(), c.statusCmd(), c.rotateCmd(), c.rollbackCmd(),
 		c.regenerateCmd(), c.invalidateCmd(), c.holdCmd(), c.resumeCmd(), c.adoptCmd(), c.confirmCmd(), c.cancelCmd(), c.ackCmd(), c.acksCmd(), c.alertsCmd(), c.notifyCmd(), c.historyCmd(), c.usageCmd(),
-		c.reloadCmd(), c.discoverCmd(), c.applyCmd(), c.importCmd(), c.privilegesCmd(), c.orphansCmd(), c.simulateCmd(), c.demoCmd(), c.emulatorCmd(), c.loginCmd(), c.vaultPolicyCmd(), c.backupCmd(),
+		c.reloadCmd(), c.discoverCmd(), c.applyCmd(), c.renameCmd(), c.retireCmd(), c.importCmd(), c.privilegesCmd(), c.orphansCmd(), c.simulateCmd(), c.demoCmd(), c.emulatorCmd(), c.loginCmd(), c.vaultPolicyCmd(), c.backupCmd(),
 		c.supportBundleCmd(), c.healthcheckCmd(), c.configCmd(), c.versionCmd())
 	markRan(root)
 	return root

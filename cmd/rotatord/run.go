@@ -121,7 +121,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	}
 	fleet := *a.adapters.fleet
 	mon := &monitor{process: p, tick: fleet.Tick}
-	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.journal(), Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c),
+	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.journal(), Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c), Rename: a.rename,
 		Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
 	if err != nil {
 		return nil, err
@@ -140,7 +140,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 		return nil, err
 	}
 	p.admin, err = daemon.NewAdmin(ctx, v, daemon.AdminOptions{Socket: string(a.cfg.Admin.Socket), Group: a.cfg.Admin.Group,
-		Users: a.cfg.Admin.Users, More: slices.Concat(p.usageVerbs(), p.settingsVerbs(), p.alertVerbs()), Log: a.log})
+		Users: a.cfg.Admin.Users, More: slices.Concat(p.usageVerbs(), p.settingsVerbs(), p.alertVerbs(), p.nameVerbs()), Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -212,6 +212,13 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		}
 		if err := c.checkFiles(cfg, reloading); err != nil {
 			return nil, err
+		}
+		cfg, gone, err := withoutRetired(ctx, cfg, p.app.db)
+		if err != nil {
+			return nil, err
+		}
+		for _, text := range gone {
+			p.app.log.LogAttrs(ctx, slog.LevelWarn, text)
 		}
 		next, err := newAdapters(cfg, p.app.log, p.app.metrics)
 		if err != nil {

@@ -54,6 +54,14 @@ func (c *cli) openApp(ctx context.Context, holder string, extra ...rotate.Observ
 	if err := a.openJournal(ctx, holder); err != nil {
 		return nil, err
 	}
+	cfg, gone, err := withoutRetired(ctx, a.cfg, a.db)
+	for _, text := range gone {
+		c.say("%s", text)
+	}
+	if err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
+	a.cfg = cfg
 	if err := a.build(extra); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
@@ -120,6 +128,9 @@ func (a *app) build(extra []rotate.Observer) error {
 	a.adapters.keepAcks(a.db)
 	elapsed, err := daemon.Elapsed()
 	if err != nil {
+		return err
+	}
+	if err := a.followNames(context.Background()); err != nil {
 		return err
 	}
 	all := append(observers{eventLog{a.log}, a.metrics}, extra...)

@@ -33,6 +33,7 @@ type Defaults struct {
 // Credential is one portal item of API key credentials.
 type Credential struct {
 	Name        Name     `yaml:"name" jsonschema:"required" doc:"Unique label; it appears in metrics, alerts and commands."`
+	PathName    Name     `yaml:"path_name,omitempty" doc:"What {{.Name}} stands for in the paths of sinks, where it is not the name. rotatord rename writes it, so that consumers find their key where it was."`
 	Portal      string   `yaml:"portal,omitempty" doc:"Name of a portal above."`
 	Item        ItemID   `yaml:"item,omitempty" doc:"The item's id: 32 hexadecimal digits, from the address of its page. rotatord apply writes it here for an item that it made."`
 	Create      *Create  `yaml:"create,omitempty" doc:"What the item is to be like. Without item it is one to be made, by rotatord apply."`

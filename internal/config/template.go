@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -22,7 +23,7 @@ var (
 // renderPath fills a sink's path template for one credential. It is not
 // text/template: a path needs five words and no language.
 func renderPath(template string, cr *Credential) (string, error) {
-	values := map[string]string{"Name": string(cr.Name), "Portal": cr.Portal, "Environment": cr.Environment, "Owner": cr.Owner, "Item": string(cr.Item)}
+	values := map[string]string{"Name": string(cmp.Or(cr.PathName, cr.Name)), "Portal": cr.Portal, "Environment": cr.Environment, "Owner": cr.Owner, "Item": string(cr.Item)}
 	var bad error
 	path := slotForm.ReplaceAllStringFunc(template, func(m string) string {
 		word := slotForm.FindStringSubmatch(m)[1]

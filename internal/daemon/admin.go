@@ -216,7 +216,7 @@ func (a *Admin) command(r *http.Request, p peer) (any, error) {
 // count as a refused config.
 func (a *Admin) reload(r *http.Request, p peer) (any, error) {
 	a.o.Log.LogAttrs(r.Context(), slog.LevelInfo, "reload asked for", slog.String("actor", p.String()))
-	return a.service.Reload(context.WithoutCancel(r.Context()))
+	return a.service.Reload(WithActor(context.WithoutCancel(r.Context()), p.String()))
 }
 
 type badRequestError struct{ why string }

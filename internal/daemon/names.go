@@ -16,6 +16,19 @@ type Naming struct {
 	From, To rotate.Name
 }
 
+type actorKey struct{}
+
+// WithActor says who asked for what is done under ctx, for the history.
+func WithActor(ctx context.Context, who string) context.Context {
+	return context.WithValue(ctx, actorKey{}, who)
+}
+
+// ActorOf ctx; "" where nobody asked.
+func ActorOf(ctx context.Context) string {
+	who, _ := ctx.Value(actorKey{}).(string)
+	return who
+}
+
 // Namings finds, in a fleet that is to be looked after, what the journal knows under a name that
 // is gone from the config. Where the journal knows the new name already, nothing is followed.
 func Namings(records []rotate.Record, f *Fleet) []Naming {

@@ -53,12 +53,13 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // call is one request. Without a body it is a GET.
 type call struct {
-	op    string // for errors: "write secret kv/app/key"
-	path  string // below /v1/
-	query url.Values
-	body  any
-	patch bool // a merge patch instead of a PUT
-	token rotate.Secret
+	op     string // for errors: "write secret kv/app/key"
+	path   string // below /v1/
+	query  url.Values
+	body   any
+	patch  bool // a merge patch instead of a PUT
+	token  rotate.Secret
+	remove bool // a DELETE
 	// effect: the request may change something that matters, so that trouble after
 	// sending it is an unknown outcome.
 	effect bool
@@ -98,6 +99,8 @@ func exchange(ctx context.Context, client *api.Client, c call) (reply, error) {
 	switch {
 	case c.patch:
 		method = http.MethodPatch
+	case c.remove:
+		method = http.MethodDelete
 	case c.body != nil:
 		method = http.MethodPut
 	}

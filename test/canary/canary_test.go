@@ -129,7 +129,7 @@ func (w *world) commandsAsJSON() {
 		{"check-config"}, {"check-config", "--online"}, {"config", "schema"}, {"discover"}, {"healthcheck"}, {"reload"}, {"vault-policy"}, {"version"},
 		{"acks", "app-vault"}, {"notify", "--test", "--condition", "dead"}, {"orphans"}, {"simulate", "--days", "1"}, {"privileges"},
 		{"alerts"}, {"alerts", "ack", "dead/app-vault"}, {"alerts", "snooze", "dead/app-vault", "--for", "1h"}, {"alerts", "unsnooze", "dead/app-vault"},
-		{"import", "app-vault"}, {"apply", "--dry-run"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
+		{"import", "app-vault"}, {"apply", "--dry-run"}, {"rename", "app-vault", "other", "--dry-run"}, {"retire", "app-vault", "--dry-run"}, {"usage"}, {"usage", "app-vault"}, {"usage", "import", w.config},
 		{"discover", "--write", filepath.Join(w.dir, "out", "discovered.yaml")}, {"login", "online"}, {"once"},
 		{"backup", filepath.Join(w.dir, "out", "backup.db")}, {"support-bundle", filepath.Join(w.dir, "out", "bundle.tar.gz")},
 	} {
