@@ -71,7 +71,7 @@ func samePaths(a, b *Credential) bool {
 
 // renamed replaces the word, in the quotes that it has.
 func renamed(src []byte, entry *yaml.Node, from, to Name, keepPath bool) ([]byte, error) {
-	v := valueOf(entry, "name")
+	v := nodeUnder(entry, "name")
 	lines := bytes.SplitAfter(src, []byte("\n"))
 	if v == nil || v.Line > len(lines) || v.Column > len(lines[v.Line-1]) {
 		return nil, ErrCannotAmend
@@ -109,7 +109,7 @@ func withPathName(lines [][]byte, entry *yaml.Node, from Name) ([]byte, error) {
 	return bytes.Join(lines, nil), nil
 }
 
-func valueOf(entry *yaml.Node, key string) *yaml.Node {
+func nodeUnder(entry *yaml.Node, key string) *yaml.Node {
 	if entry.Kind != yaml.MappingNode {
 		return nil
 	}
