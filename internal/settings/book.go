@@ -106,10 +106,14 @@ func (b *book) settle(now time.Time) {
 		return
 	}
 	b.Pending = nil
-	if f := b.Fields[p.Field]; !slices.Equal(f.Have, p.To) {
-		return
+	f := b.Fields[p.Field]
+	if slices.Equal(f.Have, p.From) {
+		return // it did not happen, or was undone within the minute
 	}
 	b.Corrections = append(slices.DeleteFunc(b.Corrections, func(c correction) bool { return now.Sub(c.At) >= correctionWindow }), correction{p.Field, now})
+	if !slices.Equal(f.Have, p.To) {
+		return // somebody was there after us, or before
+	}
 	b.say("corrected at the portal: " + credspec.Change{Field: p.Field, From: p.From, To: p.To}.Line())
 }
 

@@ -16,6 +16,7 @@ func credentialBoard() Dashboard {
 	b.row("Now", credentialNow()...)
 	b.row("Keys", credentialKeys()...)
 	b.row("Rotation", credentialRotation()...)
+	b.row("Settings", credentialSettings()...)
 	b.row("Use", credentialUse()...)
 	return b.Dashboard
 }
@@ -79,6 +80,22 @@ func credentialRotation() []Panel {
 		table("Since when, until when", "What holds it, what is wrong, and when its overlap ends. Drift: docs/drift.md; a hold or quarantine ends with rotatord resume NAME.", 8, 8,
 			[]column{{field: "what", title: "What"}, {field: "A", title: "Moment (UTC)", unit: "dateTimeAsIso", width: 180}},
 			cells(`1000 * max by (what) (`+moments+`)`), whenEmpty("nothing holds it, nothing is wrong, no overlap")),
+	}
+}
+
+// credentialSettings are empty where the config does not state them.
+func credentialSettings() []Panel {
+	const none = "the config states no settings (create), or nobody has looked yet"
+	return []Panel{
+		over("Settings that differ", "What the portal has otherwise than the config, by what changing it does. Over zero for an hour is RotatordSettingsDrift or RotatordSettingsDiffer; rotatord plan NAME shows it line by line.", 8,
+			query(`max by (effect) (rotatord_credential_settings_differences{`+oneName+`})`, "{{effect}}"),
+			query(`max(rotatord_credential_settings_contested{`+oneName+`})`, "corrected no more"),
+			query(`max(rotatord_credential_settings_adopted{`+oneName+`})`, "adopted"), unit("short"), from(0), decimals(0), whenEmpty(none)),
+		over("Since they were compared", "How long ago both sides were last read. It grows while looks fail; what is known stays.", 8,
+			query(`time() - max(rotatord_credential_settings_check_timestamp_seconds{`+oneName+`})`, "since"), unit("s"), from(0), whenEmpty(none)),
+		states("Public key without referrers", "It works from everywhere, at your cost, and nobody said referrers: any. By the config, and as the portal has it.", 8,
+			query(`max by (source) (rotatord_credential_unrestricted{`+oneName+`})`, "{{source}}"),
+			words(map[string]string{"0": "no", "1": "yes"}, map[string]string{"0": "transparent", "1": warning}), whenEmpty(none)),
 	}
 }
 

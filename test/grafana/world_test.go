@@ -51,7 +51,7 @@ defaults:
 http: {listen: '127.0.0.1:%[6]d'}
 admin: {socket: '%[3]s/admin.sock', group: '%[7]s', users: ['%[8]s']}
 state: {dir: '%[3]s/state'}
-schedules: {tick: '@every 1s', survey: '@every 2s', usage: '@every 1s'}
+schedules: {tick: '@every 1s', survey: '@every 2s', usage: '@every 1s', settings: '@every 1s'}
 alerts: {slack: {webhook: 'file:%[3]s/webhook', report_done: true}}
 heartbeat: {url: 'file:%[3]s/heartbeat'}
 credentials:
@@ -141,7 +141,7 @@ func (w *world) fleet(text *strings.Builder) {
 		}
 		c := em.AddCredential(portaltest.CredentialSeed{Title: name})
 		w.made[name] = c
-		fmt.Fprintf(text, "  - {name: %s, item: %s, %s}\n", name, c.ItemID, more)
+		fmt.Fprintf(text, "  - {name: %s, item: %s, create: {use: public, title: '%s, as nobody calls it', privileges: []}, %s}\n", name, c.ItemID, name, more)
 		for d := range 30 {
 			w.use(em, name, d, "geocode", 500, 20)
 			w.use(em, name, d, "tiles", 9000, 0.5)
