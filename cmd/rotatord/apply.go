@@ -17,17 +17,25 @@ import (
 )
 
 func (c *cli) applyCmd() *cobra.Command {
-	var dry, yes bool
+	var o applyOptions
 	cmd := &cobra.Command{Use: "apply [NAME]", Short: "Make the credentials that the config has and their portals have not",
 		Long: "Makes the item of each credential that has create and no item: folder, item, app with privileges, item access and referrers, protection.\n" +
 			"Then it writes the item's id into the config, and has the first key made by an ordinary rotation. It may be killed anywhere and started\n" +
 			"again: it finds what it made and goes on. Of credentials that have their item it makes the portal as the config says where that is harmless:\n" +
-			"title, folder, tags, texts, sharing, protection. What would kill both keys is shown and left as it is.\n" +
+			"title, folder, tags, texts, sharing, protection. What would kill both keys is shown and left as it is.\n\n" +
+			"--replace brings that about without an outage: it makes a second item as the config says, and the daemon has it take over, with a first key,\n" +
+			"proof, every sink and an overlap; then the keys of the item before are revoked and it is deleted. rotatord cancel NAME gives it up until a\n" +
+			"sink serves the new key. With create.in_place both keys die at once instead, and a new one is made: it says for how long that breaks what.\n\n" +
 			"--dry-run checks and shows what would be done. Ends with 3 where settings differ still.",
 		Args: cobra.MaximumNArgs(1), ValidArgsFunction: c.completeNames(1),
-		RunE: func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args, dry, yes) }}
-	cmd.Flags().BoolVar(&dry, "dry-run", false, "change nothing")
-	confirmFlag(cmd, &yes)
+		RunE: func(cmd *cobra.Command, args []string) error { return c.apply(cmd.Context(), args, o) }}
+	f := cmd.Flags()
+	f.BoolVar(&o.dry, "dry-run", false, "change nothing")
+	f.BoolVar(&o.replace, "replace", false, "have another item take over where settings differ that kill both keys; NAME is needed")
+	f.BoolVar(&o.keep, "keep-item", false, "with --replace: keep the item before, without keys")
+	f.BoolVar(&o.compromised, "compromised", false, "with --replace: somebody else knows the item's client secret or keys; replace it though nothing differs, and without an overlap")
+	f.StringVar(&o.to, "to", "", "with --replace: make the new item at this `PORTAL` of the config")
+	confirmFlag(cmd, &o.yes)
 	return cmd
 }
 
@@ -36,6 +44,7 @@ type applied struct {
 	Credential config.Name        `json:"credential"`
 	Portal     string             `json:"portal"`
 	Item       string             `json:"item,omitempty"`
+	Replaces   string             `json:"replaces,omitempty"` // the item that it takes over from
 	Steps      []credspec.Step    `json:"steps,omitempty"`
 	Edited     credspec.Changes   `json:"edited,omitempty"`  // of one that has its item: made at the portal just now
 	Changes    credspec.Changes   `json:"changes,omitempty"` // and what differs still
@@ -43,7 +52,26 @@ type applied struct {
 	Done       bool               `json:"done"`
 }
 
-func (c *cli) apply(ctx context.Context, args []string, dry, yes bool) error {
+// applyOptions are apply's flags.
+type applyOptions struct {
+	dry, yes, replace, keep, compromised bool
+	to                                   string
+}
+
+func (o *applyOptions) check(args []string) error {
+	switch {
+	case o.replace && len(args) != 1:
+		return usage("--replace wants one NAME")
+	case !o.replace && (o.keep || o.compromised || o.to != ""):
+		return usage("--keep-item, --compromised and --to go with --replace")
+	}
+	return nil
+}
+
+func (c *cli) apply(ctx context.Context, args []string, o applyOptions) error {
+	if err := o.check(args); err != nil {
+		return err
+	}
 	a, err := c.openAdapters()
 	if err != nil {
 		return err
@@ -62,14 +90,14 @@ func (c *cli) apply(ctx context.Context, args []string, dry, yes bool) error {
 			}
 			continue
 		}
-		r, err := c.applyOne(ctx, a, cr, dry, yes)
+		r, err := c.applyOne(ctx, a, cr, o)
 		if err != nil {
 			return fmt.Errorf("apply %s: %w", cr.Name, err)
 		}
 		out = append(out, r)
-		attention = attention || len(r.Changes) > 0 || (!dry && !r.Done) || hasSpecError(r.Problems)
+		attention = attention || len(r.Changes) > 0 || (!o.dry && !r.Done) || hasSpecError(r.Problems)
 	}
-	if err := c.showApplied(out, dry); err != nil {
+	if err := c.showApplied(out); err != nil {
 		return err
 	}
 	if attention {
@@ -87,15 +115,20 @@ func hasSpecError(ps []credspec.Problem) bool {
 	return false
 }
 
-func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, dry, yes bool) (applied, error) {
+func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, o applyOptions) (applied, error) {
 	out := applied{Credential: cr.Name, Portal: cr.Portal, Item: string(cr.Item)}
 	m := newMaker(c, a, cr)
 	begun, err := m.load()
 	if err != nil {
 		return out, err
 	}
-	if cr.Made() && !begun {
-		out.Edited, out.Changes, err = m.edit(ctx, dry, yes)
+	switch {
+	case cr.Made() && !begun && o.replace:
+		if err := m.begin(ctx, o, &out); err != nil || out.Done {
+			return out, err
+		}
+	case cr.Made() && !begun:
+		out.Edited, out.Changes, err = m.edit(ctx, o.dry, o.yes)
 		out.Done = err == nil
 		return out, err
 	}
@@ -103,11 +136,11 @@ func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, 
 	if err != nil {
 		return out, err
 	}
-	out.Problems, out.Steps = problems, credspec.Steps(m.spec, folder)
-	if dry || hasSpecError(problems) {
+	out.Problems, out.Steps = problems, m.steps(folder)
+	if o.dry || hasSpecError(problems) {
 		return out, nil
 	}
-	if err := c.sure(yes, string(cr.Name), "apply"); err != nil {
+	if err := c.sure(o.yes, string(cr.Name), "apply"); err != nil {
 		return out, err
 	}
 	out.Steps = nil
@@ -116,12 +149,15 @@ func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, 
 		return out, err
 	}
 	defer release()
-	out.Steps, err = m.run(ctx)
-	out.Item, out.Done = m.state.Item, err == nil
+	if out.Steps, err = m.run(ctx); err == nil && m.takes != nil {
+		out.Replaces = string(m.takes.From.Item)
+		err = m.retarget(ctx)
+	}
+	out.Portal, out.Item, out.Done = m.cr.Portal, m.state.Item, err == nil
 	return out, err
 }
 
-func (c *cli) showApplied(list []applied, dry bool) error {
+func (c *cli) showApplied(list []applied) error {
 	if c.json {
 		return c.printJSON(list)
 	}
@@ -141,6 +177,8 @@ func (c *cli) showApplied(list []applied, dry bool) error {
 			}
 		case r.Steps == nil && r.Done:
 			fmt.Fprintf(&b, "%s is as the config says\n", r.Credential)
+		case r.Done && r.Replaces != "":
+			fmt.Fprintf(&b, "%s: item %s of %s takes over from %s\n", r.Credential, r.Item, r.Portal, r.Replaces)
 		case r.Done:
 			fmt.Fprintf(&b, "%s is made: item %s of %s\n", r.Credential, r.Item, r.Portal)
 		default:
@@ -204,7 +242,7 @@ func (m *maker) check(ctx context.Context) (folder bool, problems []credspec.Pro
 
 // writable tries, in memory, what ActRecord will do, and whether the file may be replaced.
 func (m *maker) writable() error {
-	if m.cr.Made() {
+	if m.cr.Made() || m.takes != nil {
 		return nil
 	}
 	if _, err := m.amended(strings.Repeat("0", 32)); err != nil {
@@ -243,9 +281,13 @@ func (m *maker) firstKey(ctx context.Context) error {
 	}
 	quiet := &cli{stdio: m.c.stdio, configPath: m.c.configPath, logLevel: m.c.logLevel}
 	quiet.out = m.c.err // what is printed to the pipe is apply's own
-	err := quiet.act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name))
+	return attentionIsFine(quiet.act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name)))
+}
+
+// attentionIsFine: what else is the matter with a credential is told by status and plan.
+func attentionIsFine(err error) error {
 	if e, ok := errors.AsType[*exitError](err); ok && e.code == exitAttention && e.err == nil {
-		return nil // status and plan have it
+		return nil
 	}
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 	"rotatord/internal/config"
 	"rotatord/internal/credspec"
+	"rotatord/internal/daemon"
 	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
 )
@@ -34,6 +35,10 @@ type maker struct {
 	// earlier one registered is what the search came to then.
 	asked bool
 	state credspec.Creation
+	takes *takeover // nil: the credential has no item yet
+	// ask and command, if set, reach the daemon that this maker is a part of.
+	ask     func(ctx context.Context) (daemon.Status, error)
+	command func(ctx context.Context, cmd rotate.Command) error
 	// kill is for tests: it is called before and after every effect and every write.
 	kill func(point string) error
 }
@@ -46,6 +51,12 @@ func (m *maker) path() string {
 	return filepath.Join(string(m.a.cfg.State.Dir), "creations", string(m.cr.Name)+".json")
 }
 
+// progress is what is on disk.
+type progress struct {
+	credspec.Creation
+	Takeover *takeover `json:"takeover,omitempty"`
+}
+
 // load the progress; begun tells whether there is any.
 func (m *maker) load() (begun bool, err error) {
 	b, err := os.ReadFile(m.path())
@@ -56,7 +67,11 @@ func (m *maker) load() (begun bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read progress: %w", err)
 	}
-	if err := json.Unmarshal(b, &m.state); err != nil || m.state.Mark == "" {
+	var p progress
+	err = json.Unmarshal(b, &p)
+	m.state = p.Creation
+	m.aim(p.Takeover)
+	if err != nil || m.state.Mark == "" {
 		return false, fmt.Errorf("read progress: %s is damaged; look at the portal for items tagged rotatord-..., then remove the file", m.path())
 	}
 	return true, nil
@@ -64,7 +79,7 @@ func (m *maker) load() (begun bool, err error) {
 
 // save is on disk when it returns.
 func (m *maker) save(s credspec.Creation) error {
-	b, err := json.Marshal(s)
+	b, err := json.Marshal(progress{s, m.takes})
 	if err != nil {
 		return fmt.Errorf("write progress: %w", err)
 	}
@@ -196,6 +211,9 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 	case credspec.ActRecord:
 		err = m.record(s.Item)
 	case credspec.ActFirstKey:
+		if m.takes != nil {
+			return "", m.handOver(ctx)
+		}
 		err = m.firstKey(ctx)
 	case credspec.ActShare:
 		err = m.client.ShareItem(ctx, id, m.owner, m.spec.Sharing == credspec.ShareOrg)
@@ -265,6 +283,20 @@ func (m *maker) see(ctx context.Context) (credspec.Seen, error) {
 	return m.seeItem(ctx, s)
 }
 
+// recorded tells whether the config names the item; that of a takeover is in the journal.
+func (m *maker) recorded() (bool, error) {
+	if m.takes != nil {
+		return true, nil
+	}
+	cfg, err := config.Load(m.a.cfg.Name())
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(cfg.Credentials, func(cr *config.Credential) bool {
+		return cr.Name == m.cr.Name && string(cr.Item) == m.state.Item
+	}), nil
+}
+
 // seeItem reads the item, its app and whether the config names it.
 func (m *maker) seeItem(ctx context.Context, s credspec.Seen) (credspec.Seen, error) {
 	id := rotate.ItemID(m.state.Item)
@@ -287,12 +319,8 @@ func (m *maker) seeItem(ctx context.Context, s credspec.Seen) (credspec.Seen, er
 	if err != nil {
 		return s, err
 	}
-	cfg, err := config.Load(m.a.cfg.Name())
-	if err != nil {
+	if s.Recorded, err = m.recorded(); err != nil {
 		return s, err
-	}
-	for _, cr := range cfg.Credentials {
-		s.Recorded = s.Recorded || (cr.Name == m.cr.Name && string(cr.Item) == m.state.Item)
 	}
 	if want := m.a.cfg.Spec(m.cr); want != nil && want.Sourced() && !m.asked {
 		m.spec = want.WithItems(settingsOf(d, app, folders).Items)

@@ -19,7 +19,8 @@ const (
 // followed tells whether a command is carried out later than it is accepted.
 func followed(k rotate.CommandKind) bool {
 	switch k {
-	case rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt:
+	case rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt,
+		rotate.CommandReplace, rotate.CommandBack:
 		return true
 	case rotate.CommandHold, rotate.CommandResume, rotate.CommandConfirm, rotate.CommandCancel, rotate.CommandAck, rotate.CommandAlert:
 	}
@@ -104,6 +105,9 @@ func became(k rotate.CommandKind, s daemon.Status, now time.Time) string {
 		if !s.Live.Expires.IsZero() {
 			text += " until " + stamp(s.Live.Expires, now)
 		}
+	}
+	if f := s.Former; f != nil && !f.Serves {
+		text += fmt.Sprintf("; the keys of item %s work until %s", f.Item, stamp(f.RetireAt, now))
 	}
 	if s.Previous.Fingerprint != "" {
 		text += fmt.Sprintf("; the key of slot %s works until %s", s.Previous.Slot, stamp(s.RetireAt, now))

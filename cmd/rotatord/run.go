@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,7 +21,6 @@ import (
 
 	"rotatord/internal/alert/slack"
 	"rotatord/internal/config"
-	"rotatord/internal/credspec"
 	"rotatord/internal/daemon"
 	"rotatord/internal/metrics"
 	"rotatord/internal/quiet"
@@ -88,21 +88,23 @@ func (c *cli) checkFiles(cfg *config.Config, when moment) error {
 
 // process is a running daemon with everything around it.
 type process struct {
-	app    *app
-	daemon *daemon.Daemon
-	admin  *daemon.Admin
-	web    *metrics.Server // nil: switched off
-	acks   *quiet.Server   // nil: no consumer acknowledges over HTTP
-	people *talker         // nil: nobody is told
-	slack  *slack.Actor    // nil: nobody acts from Slack
-	hup    chan os.Signal
-	loaded chan struct{} // a config is in force, and every credential was looked at once
+	app      *app
+	daemon   *daemon.Daemon
+	admin    *daemon.Admin
+	web      *metrics.Server // nil: switched off
+	acks     *quiet.Server   // nil: no consumer acknowledges over HTTP
+	people   *talker         // nil: nobody is told
+	slack    *slack.Actor    // nil: nobody acts from Slack
+	forecast *forecaster     // nil: no status page
+	hup      chan os.Signal
+	loaded   chan struct{} // a config is in force, and every credential was looked at once
 	// adapters of the config in force, for metrics.
-	adapters atomic.Pointer[adapters]
-	usage    usagePointer
-	settings settingsPointer
-	// replace brings about what kills keys where a credential's settings are to be corrected; nil: that is only said.
-	replace func(ctx context.Context, name rotate.Name, changes credspec.Changes) error
+	adapters  atomic.Pointer[adapters]
+	usage     usagePointer
+	settings  settingsPointer
+	replacing sync.Map // names of credentials whose replacement is being prepared
+	// inForce is the sum of the config that is.
+	inForce atomic.Pointer[[sha256.Size]byte]
 	// accepted is what else a reload changes once its fleet is in force; reloads come one at a time.
 	accepted func()
 }
@@ -119,10 +121,12 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if err := errors.Join(p.withUsage(a.cfg, a.adapters), p.withSettings(a.cfg, a.adapters)); err != nil {
 		return nil, err
 	}
+	sum := configSum(c.configPath)
+	p.inForce.Store(&sum)
 	fleet := *a.adapters.fleet
 	mon := &monitor{process: p, tick: fleet.Tick}
 	p.daemon, err = daemon.New(daemon.Options{Engine: a.engine, Journal: a.journal(), Fleet: &fleet, Log: a.log, Monitor: mon, Load: p.load(c), Rename: a.rename,
-		Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
+		Followed: p.itemChanged(c.configPath), Hangup: p.hup, Heartbeat: counted(a.metrics, heartbeat(a.cfg))})
 	if err != nil {
 		return nil, err
 	}
@@ -193,6 +197,9 @@ func (p *process) run(ctx context.Context) error {
 	if p.slack != nil {
 		helper(p.slack.Run)
 	}
+	if p.forecast != nil {
+		helper(p.forecast.Run)
+	}
 	ended := p.app.begun(ctx)
 	err := p.daemon.Run(work)
 	stop()
@@ -220,6 +227,10 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		for _, text := range gone {
 			p.app.log.LogAttrs(ctx, slog.LevelWarn, text)
 		}
+		sum := configSum(c.configPath)
+		if err := p.app.follow(ctx, cfg); err != nil {
+			return nil, err
+		}
 		next, err := newAdapters(cfg, p.app.log, p.app.metrics)
 		if err != nil {
 			return nil, err
@@ -240,12 +251,17 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err != nil {
 			return nil, err
 		}
+		of := simulatedOf(cfg)
 		next.cfg = cfg.Settings() // the adapters stay, the rest is let go
 		p.accepted = func() {
+			p.inForce.Store(&sum)
 			next.troubles.keep(&p.adapters.Load().troubles)
 			p.watch(next)
 			c.levels.Set(level)
 			p.app.fleet.Configure(cfg.FleetPolicy(), cfg.FleetMembers())
+			if p.forecast != nil {
+				p.forecast.config.Store(of)
+			}
 			if p.acks != nil {
 				p.acks.Use(consumers)
 			}

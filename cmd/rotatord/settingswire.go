@@ -195,7 +195,7 @@ func (p *process) withSettings(cfg *config.Config, a *adapters) error {
 		return fmt.Errorf("schedules.settings: %w", err)
 	}
 	runner, err := settings.New(settings.Options{Targets: settingsTargets(cfg, a.portals), Store: settingsStore{p.app.db, p.app.writes},
-		Keys: &settingsKeys{p, a.fleet}, Replace: p.replace, Schedule: schedule, Log: a.log})
+		Keys: &settingsKeys{p, a.fleet}, Replace: p.newReplacer(cfg, a).Replace, Schedule: schedule, Log: a.log})
 	if err != nil {
 		return err
 	}

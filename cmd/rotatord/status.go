@@ -139,6 +139,7 @@ func statusDetail(s daemon.Status, now time.Time) string {
 	line("rotation", s.RotationID)
 	line("live key", keyText(s.Live, now))
 	line("previous key", keyText(s.Previous, now))
+	line("replaced", formerText(s.Former, now))
 	for i, slot := range s.Slots {
 		line(fmt.Sprintf("slot %d", i+1), slotText(slot, now))
 	}
@@ -220,4 +221,20 @@ func slotText(s daemon.SlotStatus, now time.Time) string {
 		text += ", item date " + stamp(s.Expires, now)
 	}
 	return text
+}
+
+// formerText says what is left of the item that was replaced.
+func formerText(f *daemon.FormerStatus, now time.Time) string {
+	if f == nil {
+		return ""
+	}
+	text := "item " + string(f.Item) + " of " + string(f.Portal)
+	if f.Serves {
+		return text + "; its key is served until this item has one (rotatord cancel gives it up)"
+	}
+	text += "; its keys go " + stamp(f.RetireAt, now)
+	if f.Keep {
+		return text + ", the item stays"
+	}
+	return text + ", then the item"
 }

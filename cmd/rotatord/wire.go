@@ -54,6 +54,9 @@ func (c *cli) openApp(ctx context.Context, holder string, extra ...rotate.Observ
 	if err := a.openJournal(ctx, holder); err != nil {
 		return nil, err
 	}
+	if err := a.follow(ctx, cfg); err != nil {
+		return nil, errors.Join(err, a.Close())
+	}
 	cfg, gone, err := withoutRetired(ctx, a.cfg, a.db)
 	for _, text := range gone {
 		c.say("%s", text)

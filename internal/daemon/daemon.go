@@ -24,6 +24,9 @@ type Options struct {
 	Load func(ctx context.Context) (*Fleet, error)
 	// Rename has the journal follow names that changed in the config, all or none, and returns the records; nil: never.
 	Rename func(ctx context.Context, namings []Naming) ([]rotate.Record, error)
+	// Followed is told of a credential that is another item from now on, as a replacement
+	// has it, and must not block; nil: nobody.
+	Followed func(name rotate.Name)
 	// Hangup asks for a reload each time it delivers; nil: never.
 	Hangup <-chan os.Signal
 	// Heartbeat is called after a pass in which every due credential advanced or is knowingly held; nil: nobody waits.

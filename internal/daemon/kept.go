@@ -160,7 +160,7 @@ func (k kept) expires() time.Time {
 	case k.rest != nil:
 		return k.rest.live.expires.time()
 	case k.full != nil:
-		return k.full.Live.Expires
+		return k.full.Serving().Expires
 	}
 	return time.Time{}
 }

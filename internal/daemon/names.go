@@ -36,7 +36,9 @@ func Namings(records []rotate.Record, f *Fleet) []Naming {
 	known := make(map[rotate.Name]bool, len(records))
 	for _, r := range records {
 		if r.Epoch > 0 && r.ID != (rotate.ID{}) {
-			ids[r.ID] = append(ids[r.ID], r.Name)
+			for _, id := range append(slices.Clip(r.Formerly), r.ID) {
+				ids[id] = append(ids[id], r.Name)
+			}
 			known[r.Name] = true
 		}
 	}

@@ -31,7 +31,7 @@ type glimpse struct {
 // View is one credential with its record as last journalled.
 type View struct {
 	Managed
-	Record rotate.Record
+	Record rotate.Record // with the key that sinks serve as Live, also before a replacement has one
 	Detail string    // the last plan's sentence; "" before the first
 	NextAt time.Time // when it is looked at next
 }
@@ -47,6 +47,7 @@ func (g *glimpse) into(v *View) {
 	v.Managed, v.Detail, v.NextAt = *g.m, g.detail, g.next.time()
 	g.record.into(&v.Record)
 	v.Record.Name = g.m.Name
+	v.Record.Live = v.Record.Serving() // who looks wants to know what consumers have
 }
 
 // Views of every credential in the config, by name. It does not wait for the loop.

@@ -94,7 +94,7 @@ func statusOf(m Managed, r rotate.Record, now time.Time) Status {
 		s.RotationID = r.Rotation.ID
 	}
 	if f := r.Former; f != nil {
-		s.Former = &FormerStatus{Portal: f.Record.ID.Portal, Item: f.Record.ID.Item, Since: f.Since, Serves: r.Unserved(), RetireAt: f.RetireAt, Keep: f.Keep}
+		s.Former = &FormerStatus{Portal: f.Record.ID.Portal, Item: f.Record.ID.Item, Since: f.Since, Serves: f.PromotedAt.IsZero(), RetireAt: f.RetireAt, Keep: f.Keep}
 	}
 	s.Hold = holdOf(m, r, now)
 	if m.Settings != nil {

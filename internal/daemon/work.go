@@ -92,6 +92,7 @@ func (l *loop) done(r result) {
 	before := e.record.epoch()
 	if r.record.Name != "" {
 		e.record = keep(&r.record)
+		l.followItem(e, &r.record)
 	}
 	if r.advance == nil {
 		e.at = now
@@ -100,7 +101,21 @@ func (l *loop) done(r result) {
 		l.journalWrites(e, r.advance, before)
 	}
 	l.d.shown.update(e)
-	ln.add(e, now)
+	l.lanes[e.m.ID.Portal].add(e, now)
+}
+
+// followItem: another item has taken over, or the one before stays after all.
+func (l *loop) followItem(e *entry, r *rotate.Record) {
+	c := e.m.Credential.At(r)
+	if c == e.m.Credential || l.lanes[c.ID.Portal] == nil {
+		return
+	}
+	m := *e.m
+	m.Credential = c
+	e.m = &m
+	if l.d.o.Followed != nil {
+		l.d.o.Followed(m.Name)
+	}
 }
 
 // judge what an advance said: when to come back, and whether all is well.

@@ -141,11 +141,11 @@ func (w *work) promote() {
 	w.effect = EffectProbe
 	w.clearFailures()
 	w.event(Event{Kind: EventPromoted, Slot: r.Live.Slot, Fingerprint: r.Live.Fingerprint, Generation: r.Live.Generation, Expires: r.Live.Expires,
-		Reason: rot.Reason})
+		Reason: rot.Reason, RotationID: rot.ID})
 	w.promoteFormer(rot)
 	w.afterPromotion(*rot)
 	if r.Phase == PhaseIdle {
-		w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason})
+		w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason, RotationID: rot.ID})
 		if w.in.Hooks.Has(AfterPublishing) {
 			call := w.hookCall(AfterPublishing, *rot)
 			r.HookDue = &call

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"syscall"
+
+	"rotatord/internal/config"
+	"rotatord/internal/daemon"
+	"rotatord/internal/rotate"
+)
+
+// followItems has each credential of a config name the item that the journal knows under
+// its name, where a replacement made that another one than the config says.
+func followItems(cfg *config.Config, records []rotate.Record) {
+	known := make(map[rotate.Name]*rotate.Record, len(records))
+	for i := range records {
+		known[records[i].Name] = &records[i]
+	}
+	for _, cr := range cfg.Made() {
+		id := rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)}
+		r := known[rotate.Name(cr.Name)]
+		if r == nil || r.Epoch == 0 || r.ID == id || !r.Means(id) || cfg.Portals[string(r.ID.Portal)] == nil {
+			continue
+		}
+		cr.Portal, cr.Item = string(r.ID.Portal), config.ItemID(r.ID.Item)
+	}
+}
+
+// follow the journal; there is none before the first start.
+func (a *app) follow(ctx context.Context, cfg *config.Config) error {
+	if a.db == nil {
+		return nil
+	}
+	records, err := a.db.List(ctx)
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	followItems(cfg, records)
+	return nil
+}
+
+// followAnyone is follow for a command that opens no journal: a running daemon is asked,
+// or the journal of one that does not run.
+func (c *cli) followAnyone(ctx context.Context, cfg *config.Config) error {
+	client := daemon.NewClient(string(cfg.Admin.Socket))
+	defer client.Close()
+	all, err := client.Status(ctx)
+	switch {
+	case daemon.Unreachable(err):
+		log, err := c.logger(cfg)
+		if err != nil {
+			return err
+		}
+		a := &app{cfg: cfg, log: log}
+		if err := a.openJournal(ctx, ""); err != nil || a.db == nil {
+			return err
+		}
+		defer func() { _ = a.db.Close() }() // it was only read
+		return a.follow(ctx, cfg)
+	case err != nil:
+		return err
+	}
+	for _, s := range all {
+		for _, cr := range cfg.Made() {
+			if rotate.Name(cr.Name) == s.Name && cfg.Portals[string(s.Portal)] != nil {
+				cr.Portal, cr.Item = string(s.Portal), config.ItemID(s.Item)
+			}
+		}
+	}
+	return nil
+}
+
+// configSum of the file as it is now; the zero sum where it cannot be read.
+func configSum(path string) (sum [sha256.Size]byte) {
+	if src, err := os.ReadFile(path); err == nil {
+		sum = sha256.Sum256(src)
+	}
+	return sum
+}
+
+// configSum of the config in force.
+func (p *process) configSum() [sha256.Size]byte {
+	if sum := p.inForce.Load(); sum != nil {
+		return *sum
+	}
+	return [sha256.Size]byte{}
+}
+
+// itemChanged takes the config in force anew, so that everything that it is the basis of knows
+// the other item. One that was edited meanwhile is not put in force for that.
+func (p *process) itemChanged(path string) func(rotate.Name) {
+	return func(name rotate.Name) {
+		if configSum(path) != p.configSum() {
+			p.app.log.Warn("another item has taken over, and the config was edited: usage and settings follow with the next reload", "credential", string(name))
+			return
+		}
+		select {
+		case p.hup <- syscall.SIGHUP:
+		default: // one is under way, or about to be
+		}
+	}
+}
