@@ -234,7 +234,7 @@ func TestPaceAndUrgency(t *testing.T) {
 		drift := healthy("a")
 		drift.Record.Drift, drift.Record.DriftSince = rotate.DriftSinkForeign, time.Now().Add(-time.Hour)
 		r.check(drift, dead("b"), dead("c"))
-		r.want("b: the served key is dead", "c: the served key is dead", "a: drift: sink foreign")
+		r.want("b: the served key is dead", "c: the served key is dead", "a: drift: the sink has a key that rotatord did not write")
 		for i := 1; i < len(r.channel.at); i++ {
 			if gap := r.channel.at[i].Sub(r.channel.at[i-1]); gap < pace {
 				t.Errorf("message %d followed after %s", i, gap)

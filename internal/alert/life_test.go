@@ -313,8 +313,8 @@ func TestRoutes(t *testing.T) {
 		drift := healthy("shop")
 		drift.Record.Drift, drift.Record.DriftSince = rotate.DriftSinkForeign, time.Now().Add(-time.Hour)
 		r.during(5*time.Minute, Scene{Credentials: []View{dead("maps"), failing("tiles"), drift}})
-		r.want("shop: drift: sink foreign")
-		if diff := cmp.Diff([]string{"maps: the served key is dead", "shop: drift: sink foreign"}, mail.take()); diff != "" {
+		r.want("shop: drift: the sink has a key that rotatord did not write")
+		if diff := cmp.Diff([]string{"maps: the served key is dead", "shop: drift: the sink has a key that rotatord did not write"}, mail.take()); diff != "" {
 			t.Errorf("email said (-want +got):\n%s", diff)
 		}
 	})

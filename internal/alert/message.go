@@ -142,6 +142,9 @@ func (h *holding) rotated(m *Message, now time.Time) {
 	if h.condition == ConditionUnretired && r.Revoke.Error != "" {
 		m.LastError = r.Revoke.Error
 	}
+	if text := spares(v, h.condition, now); text != "" {
+		m.Breaks = text + " " + strings.Replace(m.Breaks, "Breaks at", "The served key works until", 1)
+	}
 	m.Title = m.Credential + ": " + headline(v, h.condition, now)
 	m.Command = command(v, h.condition, now)
 }
@@ -225,11 +228,11 @@ func headline(v View, c Condition, now time.Time) string {
 	case ConditionQuarantined:
 		return "quarantined"
 	case ConditionDrift:
-		return "drift: " + strings.ReplaceAll(string(r.Drift), "_", " ")
+		return "drift: " + driftText(r.Drift)
 	case ConditionFailing:
 		return fmt.Sprintf("rotation keeps failing (%d times)", r.Attempts)
 	case ConditionHeld:
-		return "held, and its rotation is due since " + When(v.DueAt, now) + ": " + holdReason(v, now)
+		return "held, and its rotation has been due" + lasting(v.DueAt, now) + ": " + holdReason(v, now)
 	case ConditionUnretired:
 		return "the old key outlives its overlap: " + whyUnretired(r)
 	case ConditionStopped:
@@ -246,7 +249,7 @@ func headline(v View, c Condition, now time.Time) string {
 	case ConditionOccupied:
 		return "due, and the spare slot is used by somebody unknown"
 	case ConditionOverdue:
-		return "due since " + When(v.DueAt, now) + ", and not rotated"
+		return "due" + lasting(v.DueAt, now) + ", and not rotated"
 	case ConditionUnadopted:
 		return "its mode is rotate, and nobody has adopted it"
 	default: // a test wants a message of each condition; the others are made in trouble.go and uses.go
@@ -288,6 +291,61 @@ func breaks(v View, now time.Time) string {
 	default:
 		return "Breaks at " + When(r.Live.Expires, now) + ": " + who
 	}
+}
+
+// spares says what of a condition that hurts no consumer of the served key; "" for others.
+func spares(v View, c Condition, now time.Time) string {
+	switch c {
+	case ConditionOrphan:
+		return "Nothing breaks by it: a key that nobody needs is valid beside the served one."
+	case ConditionUnretired:
+		return "Nothing breaks by it: the old key is valid longer than it should be."
+	case ConditionStraggling:
+		if ends := v.Record.Previous.Expires; !ends.IsZero() {
+			return "Whoever still uses the old key breaks at its own end, " + When(ends, now) + "."
+		}
+		return "Nothing breaks by it: the old key is kept until nobody uses it, at the longest until its own end."
+	default:
+		return ""
+	}
+}
+
+// driftText says what differs, where a word would only name it.
+func driftText(d rotate.Drift) string {
+	switch d {
+	case rotate.DriftIdentity:
+		return "the config names another item than the journal"
+	case rotate.DriftItemGone:
+		return "the portal does not show the item any more"
+	case rotate.DriftSinkEmpty:
+		return "the key has vanished from its sink"
+	case rotate.DriftSinkForeign:
+		return "the sink has a key that rotatord did not write"
+	case rotate.DriftSinkOtherItem:
+		return "the sink has the key of another credential"
+	case rotate.DriftSinkBehind:
+		return "the sink has an older key than was written, as after a restore"
+	case rotate.DriftSinkAhead:
+		return "the sink has a newer key than the journal knows, as after a restored journal"
+	case rotate.DriftSinksDiffer:
+		return "a later sink has another key than the first"
+	case rotate.DriftForeignInstance:
+		return "another rotatord works on it"
+	case rotate.DriftKeyRefused:
+		return "the portal refuses the served key, which is not yet certain to be dead"
+	case rotate.DriftKeyOther:
+		return "the served key belongs to another app or item"
+	case rotate.DriftFlag:
+		return "the portal shows no key in the slot whose key works"
+	case rotate.DriftDates:
+		return "the dates of the key disagree"
+	case rotate.DriftSlotTaken:
+		return "somebody made a key in a slot of ours"
+	case rotate.DriftMalformed:
+		return "what the sink has cannot be read"
+	case rotate.DriftNone:
+	}
+	return strings.ReplaceAll(string(d), "_", " ")
 }
 
 // command is the one to paste.
@@ -342,11 +400,23 @@ func When(t, now time.Time) string {
 }
 
 func ago(t, now time.Time) string {
-	d := t.Sub(now)
-	if d < 0 {
+	switch d := t.Sub(now); {
+	case d.Abs() < time.Second:
+		return "now"
+	case d < 0:
 		return distance(-d) + " ago"
+	default:
+		return "in " + distance(d)
 	}
-	return "in " + distance(d)
+}
+
+// lasting is for titles, in which a date would be all that one sees: " for 3 days", or
+// nothing at the beginning.
+func lasting(since, now time.Time) string {
+	if d := now.Sub(since); d >= time.Second {
+		return " for " + distance(d)
+	}
+	return ""
 }
 
 // distance rounds down to the greatest unit of which there are two; a reader must not

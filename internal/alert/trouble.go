@@ -3,6 +3,7 @@ package alert
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -182,12 +183,12 @@ func (d DaemonHealth) crashes(now time.Time) int {
 func (h *holding) troubled(m *Message, now time.Time) {
 	switch h.condition {
 	case ConditionUnreachable:
-		m.Title = h.subject + ": portal does not answer, or refuses, since " + When(h.health.DownSince, now)
+		m.Title = h.subject + ": portal does not answer, or refuses" + lasting(h.health.DownSince, now)
 		m.Breaks = "No key is renewed there. Those that are served work on."
 		m.LastError, m.Command = h.health.Why, "rotatord check-config --online"
 	case ConditionIdentity:
 		m.Title = h.subject + ": rotatord's own sign-in there " + endsOrEnded(h.health.IdentityExpires, now)
-		m.Breaks = "From then on no key is renewed there."
+		m.Breaks = "From " + When(h.health.IdentityExpires, now) + " on no key is renewed there."
 		m.Command = "rotatord login " + quote(h.subject)
 	case ConditionClock:
 		m.Title = fmt.Sprintf("%s: its clock and ours differ by %s", h.subject, h.health.Offset.Abs().Round(time.Second))
@@ -198,15 +199,15 @@ func (h *holding) troubled(m *Message, now time.Time) {
 		m.Breaks = "What others do to the keys there is noticed late."
 		m.LastError, m.Command = h.health.Why, "rotatord check-config --online"
 	case ConditionSinkFailing:
-		m.Title = h.subject + ": sink cannot be read or written since " + When(h.sink.FailingSince, now)
+		m.Title = h.subject + ": sink cannot be read or written" + lasting(h.sink.FailingSince, now)
 		m.Breaks = "No new key gets there. What it holds works until it expires."
 		m.LastError, m.Command = h.sink.Why, "rotatord check-config --online"
 	case ConditionVaultToken:
 		m.Title = h.subject + ": the sign-in to Vault " + endsOrEnded(h.sink.TokenExpires, now) + " and is not renewed"
-		m.Breaks = "From then on no key can be published, and no rotation starts."
+		m.Breaks = "From " + When(h.sink.TokenExpires, now) + " on no key can be published, and no rotation starts."
 		m.LastError, m.Command = h.sink.Why, "rotatord check-config --online"
 	case ConditionReload:
-		m.Title = "the config on disk is refused since " + When(h.daemon.ReloadRefused, now)
+		m.Title = "the config on disk is refused" + lasting(h.daemon.ReloadRefused, now)
 		m.Breaks = "The one before it stays in force; at a restart rotatord would not start."
 		m.LastError, m.Command = h.daemon.ReloadError, "rotatord check-config"
 	case ConditionCrashed:
@@ -247,14 +248,14 @@ func (h *holding) names(m *Message, now time.Time) {
 
 func endsOrEnded(t, now time.Time) string {
 	if now.Before(t) {
-		return "ends " + When(t, now)
+		return "ends " + ago(t, now)
 	}
-	return "ended " + When(t, now)
+	return "ended " + ago(t, now)
 }
 
 func since(t, now time.Time) string {
 	if t.IsZero() {
 		return "since the start"
 	}
-	return "since " + When(t, now)
+	return strings.TrimSpace(lasting(t, now))
 }

@@ -85,8 +85,11 @@ func (h *holding) used(m *Message, now time.Time) {
 	name := h.subject
 	switch h.condition {
 	case ConditionCutOff:
-		m.Title = name + ": its budget is spent, and rotatord cuts it off (" + u.CutOff + ")"
-		m.Breaks = "Its keys are taken away from " + consumersOf(h.view) + "."
+		m.Title = name + ": its budget is spent, and its keys are being taken away"
+		m.Breaks = "Broken, or about to be: " + consumersOf(h.view) + "."
+		if u.CutOff == "done" {
+			m.Title, m.Breaks = name+": its budget is spent, and it is cut off: no key of it works", "Broken: "+consumersOf(h.view)+"."
+		}
 		m.Command = "rotatord resume " + quote(name)
 	case ConditionBudget:
 		m.Title = name + ": " + u.budgetText()

@@ -82,21 +82,23 @@ func (h *Hook) Await(t *testing.T, what string, fits func(Group) bool) Group {
 func StartAlertmanager(t *testing.T, config string, flags ...string) (url string, h *Hook) {
 	t.Helper()
 	bin := Program(t, "prometheus-alertmanager", "alertmanager")
-	dir := t.TempDir()
 	h = &Hook{rang: make(chan struct{}, 1)}
 	receiver := httptest.NewServer(h)
 	t.Cleanup(receiver.Close)
-	file := filepath.Join(dir, "alertmanager.yml")
-	if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "%HOOK%", receiver.URL)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	address := fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 1))
-	args := append([]string{"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
-		"--cluster.listen-address="}, flags...)
-	cmd := exec.Command(bin, args...)
-	cmd.Dir = dir
-	StartServer(t, cmd, filepath.Join(dir, "log"), address)
-	return "http://" + address, h
+	StartServer(t, func() (*exec.Cmd, string) {
+		dir := t.TempDir()
+		file := filepath.Join(dir, "alertmanager.yml")
+		if err := os.WriteFile(file, []byte(strings.ReplaceAll(config, "%HOOK%", receiver.URL)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		address := fmt.Sprintf("127.0.0.1:%d", testkit.FreePorts(t, 1))
+		url = "http://" + address
+		cmd := exec.Command(bin, append([]string{"--config.file=" + file, "--storage.path=" + filepath.Join(dir, "data"), "--web.listen-address=" + address,
+			"--cluster.listen-address="}, flags...)...)
+		cmd.Dir = dir
+		return cmd, address
+	})
+	return url, h
 }
 
 // Program of Alertmanager's package, wherever Debian or a developer has it.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -44,6 +43,7 @@ deliver_drop_privilege
 host_lookup =
 rfc1413_query_timeout = 0s
 local_interfaces = 127.0.0.1
+daemon_startup_retries = 0
 daemon_smtp_ports = <<.Port>> : <<.TLSPort>>
 tls_on_connect_ports = <<.TLSPort>>
 tls_advertise_hosts = *
@@ -91,6 +91,20 @@ func StartExim(t *testing.T) *Exim {
 	testkit.Need(t, err == nil, "exim4", "apt-get install exim4-daemon-light, or test/scripts/setup.sh")
 	testkit.Need(t, os.Getuid() == 0, "exim4 as root", "run the test as root: for anybody else exim4 takes no mail from the network")
 	uid, gid := eximOwner(t)
+	var e *Exim
+	StartServer(t, func() (*exec.Cmd, string) {
+		e = newExim(t, uid, gid)
+		cmd := exec.Command(program, "-bdf", "-C", filepath.Join(e.dir, "conf"))
+		cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, e.dir
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}
+		return cmd, e.STARTTLS
+	})
+	return e
+}
+
+// newExim writes all that one needs into a folder that is its user's.
+func newExim(t *testing.T, uid, gid int) *Exim {
+	t.Helper()
 	dir := t.TempDir()
 	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // or it could not get there
 		t.Fatal(err)
@@ -98,7 +112,7 @@ func StartExim(t *testing.T) *Exim {
 	cert, port := NewCertificate(t), testkit.FreePorts(t, 2)
 	e := &Exim{STARTTLS: fmt.Sprintf("127.0.0.1:%d", port), TLS: fmt.Sprintf("127.0.0.1:%d", port+1), CAFile: cert.CertFile, dir: dir}
 	var conf bytes.Buffer
-	err = template.Must(template.New("exim").Delims("<<", ">>").Parse(eximConf)).Execute(&conf, map[string]any{"Dir": dir, "Port": port, "TLSPort": port + 1,
+	err := template.Must(template.New("exim").Delims("<<", ">>").Parse(eximConf)).Execute(&conf, map[string]any{"Dir": dir, "Port": port, "TLSPort": port + 1,
 		"Gone": EximGone, "User": EximUser, "Password": EximPassword})
 	for file, to := range map[string]string{cert.CertFile: "cert.pem", cert.KeyFile: "key.pem"} {
 		b, readErr := os.ReadFile(file)
@@ -112,7 +126,6 @@ func StartExim(t *testing.T) *Exim {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e.start(t, program, uint32(uid), uint32(gid))
 	return e
 }
 
@@ -129,14 +142,6 @@ func eximOwner(t *testing.T) (uid, gid int) {
 		t.Fatalf("the user of Debian's exim4: %v", err)
 	}
 	return uid, gid
-}
-
-func (e *Exim) start(t *testing.T, program string, uid, gid uint32) {
-	t.Helper()
-	cmd := exec.Command(program, "-bdf", "-C", filepath.Join(e.dir, "conf"))
-	cmd.Env, cmd.Dir = []string{"PATH=/usr/bin:/bin"}, e.dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}
-	StartServer(t, cmd, filepath.Join(t.TempDir(), "exim.out"), e.STARTTLS)
 }
 
 // Mails waits until so many have been delivered, and returns all of them as they came.
@@ -186,53 +191,4 @@ func (e *Exim) Log(t *testing.T) string {
 		out = append(out, b...)
 	}
 	return string(out)
-}
-
-// serverPatience: only a broken server uses it up.
-const serverPatience = 30 * time.Second
-
-// StartServer starts a server that ends by SIGTERM with the test, and waits until it
-// listens.
-func StartServer(t *testing.T, cmd *exec.Cmd, logFile, address string) {
-	t.Helper()
-	log, err := os.Create(logFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		late := time.NewTimer(serverPatience)
-		defer late.Stop()
-		select {
-		case <-ended:
-		case <-late.C:
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-	})
-	ctx, cancel := context.WithTimeout(t.Context(), serverPatience)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		if conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address); err == nil {
-			_ = conn.Close()
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ended:
-			text, _ := os.ReadFile(logFile)
-			t.Fatalf("%s ended: %s", filepath.Base(cmd.Path), text)
-		case <-ctx.Done():
-			t.Fatalf("%s does not listen on %s", filepath.Base(cmd.Path), address)
-		}
-	}
 }

@@ -42,7 +42,7 @@ func (n *Notifier) render(o alert.Notice, mention string) shown {
 	if fields := fieldsOf(m); len(fields) > 0 {
 		blocks = append(blocks, slackgo.NewSectionBlock(nil, fields, nil))
 	}
-	add(bullets("", m.Others, sectionMost))
+	add(bullets(about(o), m.Others, sectionMost))
 	for _, s := range m.Sections[:min(len(m.Sections), sectionsMost)] {
 		add(bullets(s.Title, s.Lines, sectionMost))
 	}
@@ -131,6 +131,14 @@ func state(o alert.Notice) string {
 		return "_This is how such a message looks. Nothing is wrong; `rotatord notify --test` sent it._"
 	}
 	return ""
+}
+
+// about says what the list of others is; a routine's title does.
+func about(o alert.Notice) string {
+	if o.Kind == alert.NoticeRoutine || len(o.Message.Others) == 0 {
+		return ""
+	}
+	return "It is about"
 }
 
 // fieldsOf a message: at most nine facts, of ten allowed. The rotation's id is long and
