@@ -32,10 +32,16 @@ type book struct {
 	Pending     *pending     `json:"pending,omitempty"`
 	Corrections []correction `json:"corrections,omitempty"` // of correctionWindow
 	// Unsaid are lines that the history does not have yet.
-	Unsaid   []string  `json:"unsaid,omitempty"`
+	Unsaid []string `json:"unsaid,omitempty"`
+	Looks  ladder   `json:"looks,omitzero"`
+	Edits  ladder   `json:"edits,omitzero"`
+}
+
+// ladder is how often something failed in a row, and when it is tried again.
+type ladder struct {
 	Attempts int       `json:"attempts,omitempty"`
 	RetryAt  time.Time `json:"retry_at,omitzero"`
-	Error    string    `json:"error,omitempty"` // of the last look or edit
+	Error    string    `json:"error,omitempty"` // the last one
 }
 
 // field is one setting as the last look saw it, on both sides.
@@ -70,6 +76,9 @@ func (b *book) want(spec *credspec.Spec) *credspec.Spec {
 // look takes what was just read. It is pure but for the book itself.
 func (b *book) look(spec, want *credspec.Spec, have credspec.Settings, now time.Time) {
 	first := b.CheckedAt.IsZero() || b.Policy != spec.Drift
+	if first || b.changed(want, spec.Drift) {
+		b.Edits = ladder{} // what failed before was another edit
+	}
 	b.Have, b.CheckedAt, b.Policy = have, now, spec.Drift
 	if spec.Sourced() && !want.Sourced() {
 		b.Sources, b.Found = [2]string{spec.ItemsSearch, spec.ItemsGroup}, want.Items
@@ -175,15 +184,16 @@ func (b *book) next(changes credspec.Changes, now time.Time) (c credspec.Change,
 	return credspec.Change{}, false
 }
 
-func (b *book) failed(err error, now time.Time) {
+func (l *ladder) failed(err error, now time.Time) {
 	delay := retryMax
-	if b.Attempts < 16 {
-		delay = min(retryMax, retryBase<<b.Attempts)
+	if l.Attempts < 16 {
+		delay = min(retryMax, retryBase<<l.Attempts)
 	}
-	b.Attempts, b.RetryAt, b.Error = b.Attempts+1, now.Add(delay), err.Error()
+	l.Attempts, l.RetryAt, l.Error = l.Attempts+1, now.Add(delay), err.Error()
 }
 
-func (b *book) succeeded() { b.Attempts, b.RetryAt, b.Error = 0, time.Time{}, "" }
+// due tells that what failed is to be tried again by now.
+func (l *ladder) due(now time.Time) bool { return !l.RetryAt.IsZero() && !l.RetryAt.After(now) }
 
 // changed tells whether the config wants something else than at the last look.
 func (b *book) changed(want *credspec.Spec, policy credspec.Drift) bool {

@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ type Finding struct {
 // publish what is known, for who asks. It is called with work held.
 func (e *entry) publish(waits string) {
 	b := &e.book
-	f := Finding{Credential: e.Name, Portal: e.ID.Portal, Policy: e.Spec.Drift, CheckedAt: b.CheckedAt, Waits: waits, Unrestricted: e.Spec.Unrestricted(), Error: b.Error}
+	f := Finding{Credential: e.Name, Portal: e.ID.Portal, Policy: e.Spec.Drift, CheckedAt: b.CheckedAt, Waits: waits, Unrestricted: e.Spec.Unrestricted(), Error: cmp.Or(b.Looks.Error, b.Edits.Error)}
 	f.Changes, f.Adopted = b.differing(b.want(e.Spec))
 	f.Contested = b.contested(f.Changes)
 	f.UnrestrictedThere = !b.CheckedAt.IsZero() && e.Spec.UnrestrictedAt(b.Have)
@@ -66,17 +67,16 @@ func (r *Runner) one(ctx context.Context, e *entry, wanted func(*entry) bool) (a
 		return false, nil
 	}
 	waits := ""
-	err = r.read(ctx, e)
-	if err == nil {
-		waits, err = r.correct(ctx, e)
-	}
-	if ctx.Err() != nil {
+	if err = r.read(ctx, e); ctx.Err() != nil {
 		return true, ctx.Err()
 	}
 	if err != nil {
-		e.book.failed(err, time.Now().UTC().Round(0))
+		e.book.Looks.failed(err, time.Now().UTC().Round(0))
 	} else {
-		e.book.succeeded()
+		e.book.Looks = ladder{}
+		if waits, err = r.correct(ctx, e); ctx.Err() != nil {
+			return true, ctx.Err()
+		}
 	}
 	err = errors.Join(err, r.save(ctx, e))
 	r.tell(ctx, e)
@@ -98,29 +98,47 @@ func (r *Runner) read(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// correct what the policy lets be corrected, one request at a time, each proved by reading
-// again. waits says why nothing may be done now.
+// correct what the policy lets be corrected, unless it failed a moment ago. waits says why
+// nothing may be done now.
 func (r *Runner) correct(ctx context.Context, e *entry) (waits string, err error) {
 	b := &e.book
 	changes, _ := b.differing(b.want(e.Spec))
 	if e.Spec.Drift != credspec.DriftCorrect || len(changes) == 0 || r.o.Keys == nil {
+		b.Edits = ladder{}
 		return "", nil
 	}
-	if waits, err = r.o.Keys.Busy(ctx, e.Name); err != nil || waits != "" {
-		return waits, err
+	waits, err = r.o.Keys.Busy(ctx, e.Name)
+	switch {
+	case err != nil || waits != "":
+	case b.Edits.RetryAt.After(time.Now()):
+		return "the last edit failed, and is tried again at " + b.Edits.RetryAt.Format(time.RFC3339), nil
+	default:
+		err = r.edits(ctx, e, changes)
 	}
+	if err != nil {
+		b.Edits.failed(err, time.Now().UTC().Round(0))
+	} else if waits == "" {
+		b.Edits = ladder{}
+	}
+	return waits, err
+}
+
+// edits makes what is harmless, one request at a time, each proved by reading again, and
+// hands on what kills keys.
+func (r *Runner) edits(ctx context.Context, e *entry, changes credspec.Changes) error {
+	b := &e.book
 	for c, ok := b.next(changes, time.Now()); ok; c, ok = b.next(changes, time.Now()) {
 		if err := r.edit(ctx, e, c); err != nil {
-			return "", err
+			return err
 		}
 		changes, _ = b.differing(b.want(e.Spec))
 	}
 	if killing := changes.Killing(); len(killing) > 0 && r.o.Replace != nil {
 		if err := r.o.Replace(ctx, e.Name, killing); err != nil {
-			return "", fmt.Errorf("replace: %w", err)
+			return fmt.Errorf("replace: %w", err)
 		}
 	}
-	return "", nil
+	return nil
 }
 
 // edit makes one change. The intent is kept before the request, so that a change whose

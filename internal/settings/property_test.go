@@ -96,9 +96,9 @@ func (l *life) pass() {
 			continue
 		case "lost":
 			l.edit(c)
-			b.failed(errors.New("no answer"), l.now)
+			b.Edits.failed(errors.New("no answer"), l.now)
 		case "refused":
-			b.failed(errors.New("no"), l.now)
+			b.Edits.failed(errors.New("no"), l.now)
 		case "killed before":
 			l.restart()
 		case "killed after":
@@ -107,7 +107,6 @@ func (l *life) pass() {
 		}
 		return
 	}
-	b.succeeded()
 }
 
 // check what must hold after every look.

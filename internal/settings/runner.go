@@ -74,7 +74,7 @@ const (
 	freshEnough = 10 * time.Minute
 	maxNap      = time.Hour // timers do not count a machine's sleep
 	maxDelay    = 5 * time.Minute
-	// giveUpAfter so many failures in a row a pass over a portal ends until the next.
+	// giveUpAfter so many failures in a row that are the portal's a pass over it ends until the next.
 	giveUpAfter = 3
 )
 
@@ -157,7 +157,7 @@ func (r *Runner) Load(ctx context.Context) error {
 	for i := range r.o.Targets {
 		e := r.entries[r.o.Targets[i].Name]
 		e.work.Lock()
-		if e.book.CheckedAt.IsZero() && e.book.Attempts == 0 {
+		if e.book.CheckedAt.IsZero() && e.book.Looks.Attempts == 0 {
 			errs = append(errs, r.restore(ctx, e))
 		}
 		e.work.Unlock()
@@ -222,7 +222,7 @@ func (r *Runner) follow(ctx context.Context, portal rotate.PortalID, list []*ent
 			if !sleepUntil(ctx, at) {
 				return
 			}
-			r.pass(ctx, portal, list, func(e *entry) bool { return !e.book.RetryAt.IsZero() && !e.book.RetryAt.After(time.Now()) })
+			r.pass(ctx, portal, list, func(e *entry) bool { return e.book.Looks.due(time.Now()) || e.book.Edits.due(time.Now()) })
 		}
 		if !sleepUntil(ctx, next) {
 			return
@@ -235,10 +235,12 @@ func (r *Runner) follow(ctx context.Context, portal rotate.PortalID, list []*ent
 func earliest(list []*entry, now time.Time) (at time.Time) {
 	for _, e := range list {
 		e.work.Lock()
-		t := e.book.RetryAt
+		tries := [2]time.Time{e.book.Looks.RetryAt, e.book.Edits.RetryAt}
 		e.work.Unlock()
-		if t.After(now) && (at.IsZero() || t.Before(at)) {
-			at = t
+		for _, t := range tries {
+			if t.After(now) && (at.IsZero() || t.Before(at)) {
+				at = t
+			}
 		}
 	}
 	return at
@@ -270,7 +272,9 @@ func (r *Runner) pass(ctx context.Context, portal rotate.PortalID, list []*entry
 		}
 		if err != nil {
 			failures, last = failures+1, err
-			if inARow++; inARow == giveUpAfter {
+			if rotate.KindOf(err) == rotate.KindPermanent {
+				inARow = 0 // of this credential alone, as an item that is gone: the portal answers
+			} else if inARow++; inARow == giveUpAfter {
 				break
 			}
 		} else if asked {

@@ -211,11 +211,14 @@ func TestFailedEditsBackOff(t *testing.T) {
 			t.Errorf("found %+v", f)
 		}
 		after(24 * time.Hour)
-		if n := len(r.portal.edited()); n > 40 {
-			t.Errorf("tried %d times in a day", n)
+		if n := len(r.portal.edited()); n != 12 || len(r.portal.reads) < 24 { // and at 63, 127, 255, 511, 871, 1231
+			t.Errorf("tried %d times in a day, read %d times", n, len(r.portal.reads))
+		}
+		if f := r.finding(); !strings.Contains(f.Waits, "is tried again at") {
+			t.Errorf("it does not say when: %+v", f)
 		}
 		r.portal.person(func(*credspec.Settings) { refused = false })
-		after(time.Hour)
+		after(6 * time.Hour)
 		if f := r.finding(); len(f.Changes) > 0 || f.Error != "" || r.keys.count("corrected") != 1 {
 			t.Errorf("found %+v, history %v", f, r.keys.lines)
 		}
@@ -346,4 +349,37 @@ func TestAnotherItemIsAnotherCredential(t *testing.T) {
 			t.Error("a credential without settings was looked at")
 		}
 	})
+}
+
+// Credentials that are gone keep nobody from the others; a portal that is down is asked three times a pass.
+func TestWhoIsGoneHidesNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		asks int
+	}{
+		"gone": {&rotate.Error{Op: "read item", Kind: rotate.KindPermanent, Cause: rotate.CauseNotFound, Err: errFake}, 5},
+		"down": {&rotate.Error{Op: "read item", Kind: rotate.KindTransient, Err: errFake}, giveUpAfter},
+	} {
+		t.Run(name, func(t *testing.T) {
+			clocked(t, func(t *testing.T) {
+				gone := &fakePortal{fails: c.err}
+				var targets []Target
+				for _, name := range []rotate.Name{"a", "b", "c", "d", "e"} {
+					targets = append(targets, Target{Name: name, ID: rotate.ID{Portal: "here", Item: rotate.ItemID(name)}, Spec: &credspec.Spec{Title: "x"}, Portal: gone})
+				}
+				r, err := New(Options{Targets: targets, Store: &fakeStore{}, Schedule: hourly{}, Jitter: func() float64 { return 0 }})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				if err := r.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				if n := len(gone.reads); n != c.asks {
+					t.Errorf("asked %d times, want %d", n, c.asks)
+				}
+			})
+		})
+	}
 }
