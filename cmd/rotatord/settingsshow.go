@@ -177,7 +177,11 @@ func settingsCures(f *settings.Finding, name string) []string {
 	if len(f.Contested) > 0 {
 		out = append(out, "rotatord corrects "+joined(f.Contested)+" no more: somebody changes it back; agree with them, then rotatord apply "+name)
 	}
-	if f.Changes.NeedReplacement() {
+	switch {
+	case !f.Changes.NeedReplacement():
+	case f.Policy == credspec.DriftCorrect && f.Waits == "":
+		out = append(out, "What kills both keys needs a replacement, which the daemon begins; rotatord apply "+name+" --replace does it now")
+	default:
 		out = append(out, "What kills both keys needs a replacement: rotatord apply "+name+" --replace")
 	}
 	return out
