@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -80,6 +81,28 @@ func TestAnotherPolicy(t *testing.T) {
 		r.stop()
 		if r.portal.have.Title != "Trail map" || r.keys.count("corrected") != 1 {
 			t.Errorf("title %q, history %q", r.portal.have.Title, r.keys.lines)
+		}
+	})
+}
+
+// What a search finds is the config's word: items that come to it are told, and not adopted away.
+func TestAdoptHidesNoSearch(t *testing.T) {
+	clocked(t, func(t *testing.T) {
+		one, two := strings.Repeat("1", 32), strings.Repeat("2", 32)
+		r := newRig(t, credspec.DriftAdopt, func(s *credspec.Settings) { s.Items = []string{one} })
+		r.spec.ItemsSearch, r.portal.found = "tags:roads", []string{one}
+		r.start()
+		defer func() { r.stop() }()
+		after(time.Minute)
+		r.portal.person(func(*credspec.Settings) { r.portal.found = []string{one, two} })
+		after(time.Hour)
+		if f := r.finding(); fields(f.Changes) != "items" || len(f.Adopted) > 0 {
+			t.Errorf("the search finds more: %+v", f)
+		}
+		r.portal.person(func(s *credspec.Settings) { s.Items = []string{two} }) // a person grants another one by hand
+		after(time.Hour)
+		if f := r.finding(); len(f.Changes) > 0 || fields(f.Adopted) != "items" {
+			t.Errorf("the grants were changed at the portal: %+v", f)
 		}
 	})
 }
