@@ -51,10 +51,7 @@ func (c *cli) simulate(ctx context.Context, o simulate.Options, ics string) (err
 	if err != nil {
 		return err
 	}
-	o.Fleet, o.Workers = a.cfg.FleetPolicy(), map[rotate.PortalID]int{}
-	for name := range a.cfg.Portals {
-		o.Workers[rotate.PortalID(name)] = a.cfg.Workers
-	}
+	o = simulatedOf(a.cfg).options(o)
 	res := simulate.Run(all, o)
 	switch {
 	case ics == "-":
@@ -88,13 +85,11 @@ func (a *app) simulated(ctx context.Context) ([]simulate.Credential, error) {
 	for _, r := range records {
 		known[r.Name] = r
 	}
-	stages := make(map[rotate.Name]string, len(a.cfg.Credentials))
-	for _, cr := range a.cfg.Credentials {
-		stages[rotate.Name(cr.Name)] = cr.Stage
-	}
+	of := simulatedOf(a.cfg)
 	var all []simulate.Credential
-	for _, m := range a.adapters.fleet.Credentials {
-		all = append(all, simulate.Credential{Name: m.Name, ID: m.ID, Stage: stages[m.Name], Mode: m.Mode, Hold: m.Hold, Policy: m.Policy, Record: known[m.Name]})
+	for i := range a.adapters.fleet.Credentials {
+		m := &a.adapters.fleet.Credentials[i]
+		all = append(all, of.credential(m, known[m.Name]))
 	}
 	return all, nil
 }

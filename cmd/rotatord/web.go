@@ -28,7 +28,8 @@ func (p *process) serveStatusPage(o *metrics.ServerOptions) error {
 		return nil
 	}
 	shown := statusPage{process: p, starts: &startMemo{known: map[rotate.Name]startEntry{}}}
-	site, err := web.New(web.Options{Snapshot: shown.credentials, Status: shown.status, History: shown.history, Usage: shown.use, Settings: shown.settings, Acks: shown.acks, Daemon: shown.daemon,
+	p.forecast = newForecaster(p.daemon.Each, p.app.cfg)
+	site, err := web.New(web.Options{Forecast: p.forecast.get, Snapshot: shown.credentials, Status: shown.status, History: shown.history, Usage: shown.use, Settings: shown.settings, Acks: shown.acks, Daemon: shown.daemon,
 		Protocol: docs.Protocol, Runbook: docs.Runbook, RunbookURL: string(p.app.cfg.Alerts.RunbookURL), Log: p.app.log})
 	if err != nil {
 		return err

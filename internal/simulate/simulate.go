@@ -102,11 +102,11 @@ func Run(all []Credential, o Options) Result {
 
 // state is one credential on its way.
 type state struct {
-	Credential
-	rec    rotate.Record
-	at     time.Time // when to ask again
-	blocks string    // the planner's last word against a rotation that is due
-	due    rotate.Reason
+	*Credential // the caller's, which is not changed
+	rec         rotate.Record
+	at          time.Time // when to ask again
+	blocks      string    // the planner's last word against a rotation that is due
+	due         rotate.Reason
 	// A rotation under way: promoted at until; zero is none.
 	until time.Time
 	since time.Time // of the calls that were not counted yet
@@ -135,8 +135,9 @@ func newSim(all []Credential, o Options) *sim {
 		s.o.CutOver = DefaultCutOver
 	}
 	var members []fleet.Member
-	for _, c := range all {
-		one := &state{Credential: c, rec: pretend(c), at: o.From, since: o.From}
+	for i := range all {
+		c := &all[i]
+		one := &state{Credential: c, rec: pretend(*c), at: o.From, since: o.From}
 		members = append(members, fleet.Member{Name: c.Name, Stage: c.Stage, Policy: c.Policy, Mode: c.Mode, Held: c.Hold != ""})
 		s.all = append(s.all, one)
 		s.fleet.Saw(one.rec)

@@ -12,8 +12,9 @@ import (
 const (
 	listed  = 28 // days that are told in full
 	weeks   = 14 // of the grid
-	perDay  = 40 // credentials of one day
-	farther = 5  // years that the calendar may be turned
+	perDay  = 40 // credentials of one day, and of one day alone:
+	onlyDay = 5000
+	farther = 5 // years that the calendar may be turned
 )
 
 // calendarModel is the page of what comes.
@@ -24,7 +25,10 @@ type calendarModel struct {
 	Days       []dayModel
 	Prev, Next string
 	Today      string
-	Sum        int // rotations in the list
+	Sum        int  // rotations in the list
+	Span       int  // days of the list
+	Starts     bool // it is told when rotations start, and not when they have ended
+	Foretold   foretold
 }
 
 // week is one line of the grid, from Monday.
@@ -60,7 +64,9 @@ type comingKind string
 
 // What happens.
 const (
-	comingRotation comingKind = "rotation starts"
+	comingRotation comingKind = "rotation starts"    // as the records foretell
+	comingKey      comingKind = "new key is served"  // as the planner foretells
+	comingDeath    comingKind = "key ends unrotated" // likewise
 	comingRetire   comingKind = "old key is invalidated"
 	comingExpiry   comingKind = "key expires, at risk"
 )
@@ -71,6 +77,7 @@ type coming struct {
 	At   time.Time
 	What comingKind
 	Note string
+	Late bool // the old key is about to end
 }
 
 // upcoming is everything that the records foretell, in order.
@@ -115,16 +122,37 @@ func (s *Site) calendar(r *http.Request, now time.Time) (any, error) {
 	if t, err := time.Parse(time.DateOnly, r.URL.Query().Get("from")); err == nil && t.After(today) && t.Before(today.AddDate(farther, 0, 0)) {
 		from = t
 	}
-	m := calendarModel{frame: s.frame("Calendar", "calendar", now, rows), From: from, To: from.AddDate(0, 0, listed)}
-	all := upcoming(rows, now)
+	m := calendarModel{frame: s.frame("Calendar", "calendar", now, rows), From: from, Span: listed, Starts: true}
+	most := perDay
+	if t, err := time.Parse(time.DateOnly, r.URL.Query().Get("on")); err == nil && !t.Before(today) && t.Before(today.AddDate(farther, 0, 0)) {
+		from, most = t, onlyDay
+		m.From, m.Span = t, 1
+	}
+	m.To = m.From.AddDate(0, 0, m.Span)
+	all := s.foresee(r, &m, rows, now)
 	m.fillGrid(all, today)
-	m.fillDays(all, today)
+	m.fillDays(all, today, most)
 	if from.After(today) {
 		m.Today = "calendar"
 		m.Prev = calendarLink(later(from.AddDate(0, 0, -listed), today))
 	}
 	m.Next = calendarLink(m.To)
 	return m, nil
+}
+
+// foresee what the planner says, or while nobody has asked it what the records do.
+func (s *Site) foresee(r *http.Request, m *calendarModel, rows []row, now time.Time) []coming {
+	if s.o.Forecast == nil {
+		return upcoming(rows, now)
+	}
+	f := s.o.Forecast(r.Context())
+	if f == nil {
+		m.Foretold = f.told(nil, m.To)
+		return upcoming(rows, now)
+	}
+	all := f.coming(rows, now)
+	m.Foretold, m.Starts = f.told(all, m.To), false
+	return all
 }
 
 func calendarLink(from time.Time) string { return "calendar?from=" + from.Format(time.DateOnly) }
@@ -150,10 +178,10 @@ func (m *calendarModel) fillGrid(all []coming, today time.Time) {
 		}
 		one := &m.Weeks[i/7].Days[i%7]
 		switch c.What {
-		case comingRotation:
+		case comingRotation, comingKey:
 			one.Count++
 			top = max(top, one.Count)
-		case comingExpiry:
+		case comingExpiry, comingDeath:
 			one.Ends++
 		case comingRetire: // the list tells it
 		}
@@ -167,7 +195,7 @@ func (m *calendarModel) fillGrid(all []coming, today time.Time) {
 	}
 }
 
-func (m *calendarModel) fillDays(all []coming, today time.Time) {
+func (m *calendarModel) fillDays(all []coming, today time.Time, most int) {
 	for _, c := range all {
 		at := c.At.UTC().Truncate(day)
 		if at.Before(m.From) || !at.Before(m.To) {
@@ -176,14 +204,14 @@ func (m *calendarModel) fillDays(all []coming, today time.Time) {
 		if n := len(m.Days); n == 0 || !m.Days[n-1].Day.Equal(at) {
 			name := at.Format(time.DateOnly)
 			m.Days = append(m.Days, dayModel{Day: at, ID: "d" + name, Today: at.Equal(today),
-				All: query{Sort: columns()[0], Size: sizes()[0], Due: name}.link(root) + "#fleet"})
+				All: "calendar?on=" + name})
 		}
 		d := &m.Days[len(m.Days)-1]
-		if c.What == comingRotation {
+		if c.What == comingRotation || c.What == comingKey {
 			d.Starts++
 			m.Sum++
 		}
-		if len(d.Events) == perDay && c.What != comingExpiry {
+		if len(d.Events) >= most && c.What != comingExpiry && c.What != comingDeath && !c.Late {
 			d.More++
 			continue
 		}
@@ -194,11 +222,14 @@ func (m *calendarModel) fillDays(all []coming, today time.Time) {
 // Class of the line in the style sheet.
 func (c coming) Class() string {
 	switch c.What {
-	case comingRotation:
+	case comingRotation, comingKey:
+		if c.Late {
+			return "late"
+		}
 		return "rotation"
 	case comingRetire:
 		return "retire"
-	case comingExpiry:
+	case comingExpiry, comingDeath:
 		return "expiry"
 	}
 	return ""

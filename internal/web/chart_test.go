@@ -138,8 +138,8 @@ func TestFullDay(t *testing.T) {
 		list = append(list, fine("x", 35*day))
 	}
 	m := calendarModel{From: at().Truncate(day), To: at().Truncate(day).AddDate(0, 0, listed)}
-	m.fillDays(upcoming(rowsOf(list...), at()), m.From)
-	if d := m.Days[0]; len(m.Days) != 1 || len(d.Events) != perDay || d.More != 60 || d.Starts != 100 || d.All != "./?due=2026-03-06#fleet" {
+	m.fillDays(upcoming(rowsOf(list...), at()), m.From, perDay)
+	if d := m.Days[0]; len(m.Days) != 1 || len(d.Events) != perDay || d.More != 60 || d.Starts != 100 || d.All != "calendar?on=2026-03-06" {
 		t.Errorf("%d days; %d told, %d more of %d: %s", len(m.Days), len(d.Events), d.More, d.Starts, d.All)
 	}
 }

@@ -94,6 +94,7 @@ func (s *Site) funcs() template.FuncMap {
 		},
 		"ticks":     ticks,
 		"count":     count,
+		"add":       func(a, b int) int { return a + b },
 		"thousands": thousands,
 		"plain":     plain,
 		"join":      func(list []string) string { return strings.Join(list, ", ") },

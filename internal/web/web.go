@@ -34,6 +34,9 @@ type Options struct {
 	Settings func(name rotate.Name) *Settings
 	// Acks tells which consumer runs which key; nil: nobody is asked.
 	Acks func(ctx context.Context, name rotate.Name) ([]Ack, error)
+	// Forecast returns what was last foretold of the fleet, and nil while nothing is. It may
+	// wait for a moment. Nil: the calendar has what the records foretell.
+	Forecast func(ctx context.Context) *Forecast
 	// Daemon says how the process itself does; nil: nothing is said.
 	Daemon func() Daemon
 

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"rotatord/internal/testkit"
 	"rotatord/internal/web/webtest"
@@ -23,6 +24,7 @@ func pages() map[string]string {
 		"timeline":      "/timeline",
 		"timeline-all":  "/timeline?span=all",
 		"calendar":      "/calendar",
+		"calendar-far":  "/calendar?from=" + time.Now().UTC().AddDate(1, 3, 0).Format(time.DateOnly),
 		"overlap":       "/credential?name=city-portal",
 		"dead":          "/credential?name=hydrants",
 		"drift":         "/credential?name=flood-model",

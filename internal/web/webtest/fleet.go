@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"rotatord/internal/rotate"
@@ -276,6 +277,34 @@ func Acks(now time.Time) func(context.Context, rotate.Name) ([]web.Ack, error) {
 	}
 }
 
+// Forecast as a planner makes it: each key is replaced when it may start and the old one
+// invalidated after the overlap; who is not let dies.
+func Forecast(list []web.Credential, now time.Time) *web.Forecast {
+	f := &web.Forecast{Made: now.Add(-20 * time.Second), Until: now.AddDate(0, 0, 400)}
+	for _, c := range list {
+		at, end := c.StartAt, c.Record.Live.Expires
+		if at.Before(now) {
+			at = now.Add(2 * time.Minute)
+		}
+		switch {
+		case end.IsZero():
+			f.Unknown = append(f.Unknown, c.Name)
+			continue
+		case c.Mode != rotate.ModeRotate:
+			f.Events = append(f.Events, web.Foreseen{At: end, Name: c.Name, What: web.ForeseenDeath, Slot: 1, Detail: "it is only watched"})
+			continue
+		case c.Record.Drift != rotate.DriftNone:
+			f.Events = append(f.Events, web.Foreseen{At: end, Name: c.Name, What: web.ForeseenDeath, Slot: 1, Detail: "it is in drift (" + string(c.Record.Drift) + ")"})
+			continue
+		}
+		left := end.Sub(at)
+		f.Events = append(f.Events, web.Foreseen{At: at, Name: c.Name, What: web.ForeseenRotation, Slot: 2, Left: left, Late: left < c.CriticalBefore},
+			web.Foreseen{At: at.Add(c.Overlap), Name: c.Name, What: web.ForeseenRetire, Slot: 1})
+	}
+	slices.SortStableFunc(f.Events, func(a, b web.Foreseen) int { return a.At.Compare(b.At) })
+	return f
+}
+
 // Options to show a fleet with.
 func Options(list func(now time.Time) []web.Credential, now time.Time) web.Options {
 	return web.Options{Snapshot: list, Status: func(now time.Time) any {
@@ -285,6 +314,7 @@ func Options(list func(now time.Time) []web.Credential, now time.Time) web.Optio
 		}
 		return names
 	}, History: History(now), Usage: Usage(now), Settings: Settings(now), Acks: Acks(now),
+		Forecast: func(context.Context) *web.Forecast { return Forecast(list(now), now) },
 		Daemon: func() web.Daemon {
 			return web.Daemon{Version: "v1.4.0", Instance: "01K9ZQ4D6WX2", Started: now.Add(-12 * day)}
 		}}
