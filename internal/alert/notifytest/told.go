@@ -69,7 +69,8 @@ func toldOf(t *testing.T, fits func(alert.Notice) bool, change func(now time.Tim
 		ended := make(chan error, 1)
 		go func() { ended <- a.Run(ctx) }()
 		a.Check(now, s)
-		time.Sleep(day + time.Hour) // the longest waiting time, and a little
+		waited := time.NewTimer(day + time.Hour) // the longest waiting time, and a little, of the bubble's clock
+		<-waited.C
 		synctest.Wait()
 		cancel()
 		if err := <-ended; err != nil {

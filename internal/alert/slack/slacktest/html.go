@@ -51,15 +51,15 @@ func block(b Block) string {
 		}
 		return out
 	case "context":
-		out := ""
+		var out strings.Builder
 		for _, e := range b.Elements {
 			text, err := e.String()
 			if err != nil {
 				text = err.Error()
 			}
-			out += `<p class="context">` + marked(text) + "</p>"
+			out.WriteString(`<p class="context">` + marked(text) + "</p>")
 		}
-		return out
+		return out.String()
 	case "actions":
 		return actions(b.Elements)
 	case "input":
