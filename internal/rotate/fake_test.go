@@ -1,7 +1,6 @@
 package rotate
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -60,17 +59,6 @@ type fakePortal struct {
 	client string // "" is clientID
 	id     ItemID // "" is testItem
 	gone   bool   // the item was deleted
-}
-
-func (p *fakePortal) clientID() string { return cmp.Or(p.client, clientID) }
-func (p *fakePortal) item() ItemID     { return cmp.Or(p.id, testItem) }
-
-// missing is what the portal says of an item that was deleted.
-func (p *fakePortal) missing() error {
-	if p.gone {
-		return &Error{Op: "read item " + string(p.item()), Kind: KindPermanent, Cause: CauseNotFound}
-	}
-	return nil
 }
 
 func (p *fakePortal) call(ctx context.Context, format string, args ...any) fault {

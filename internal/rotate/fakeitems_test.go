@@ -1,6 +1,7 @@
 package rotate
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -45,6 +46,17 @@ func (m fakePortals) Prove(ctx context.Context, key Secret, referrer string) (Pr
 func (m fakePortals) Control(ctx context.Context) error {
 	for _, p := range m {
 		return p.Control(ctx)
+	}
+	return nil
+}
+
+func (p *fakePortal) clientID() string { return cmp.Or(p.client, clientID) }
+func (p *fakePortal) item() ItemID     { return cmp.Or(p.id, testItem) }
+
+// missing is what the portal says of an item that was deleted.
+func (p *fakePortal) missing() error {
+	if p.gone {
+		return &Error{Op: "read item " + string(p.item()), Kind: KindPermanent, Cause: CauseNotFound}
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -130,7 +131,7 @@ func (w *world) repairs(history map[string][]rotate.Event) (n int, longest time.
 func reported(events []rotate.Event, from, to time.Time) bool {
 	return slices.ContainsFunc(events, func(e rotate.Event) bool {
 		says := e.Kind == rotate.EventDrift || e.Kind == rotate.EventRebuilt || e.Kind == rotate.EventKeyDead ||
-			e.Kind == rotate.EventStarted && e.Reason == rotate.ReasonRestore
+			e.Kind == rotate.EventStarted && e.Reason == rotate.ReasonRestore || e.Kind == rotate.EventPromoted // a rotation under way wrote over it
 		return says && !e.At.Before(from) && !e.At.After(to.Add(time.Second))
 	})
 }
@@ -181,12 +182,26 @@ func (w *world) stories(lines []string) string {
 		}
 	}
 	for _, n := range told {
-		for _, args := range [][]string{{"status", n}, {"history", n, "--limit", "120"}} {
+		for _, args := range [][]string{{"status", n}, append([]string{"history", n}, around(lines, n)...)} {
 			out, err := exec.CommandContext(context.Background(), w.binary, append([]string{"--config", w.config}, args...)...).CombinedOutput()
 			fmt.Fprintf(&b, "$ rotatord %s\n%s%v\n", strings.Join(args, " "), out, err)
 		}
 	}
 	return b.String()
+}
+
+// around are the flags of history for the time of the first line that names a credential.
+func around(lines []string, name string) []string {
+	for _, line := range lines {
+		at, err := time.Parse("15:04:05", regexp.MustCompile(`\d\d:\d\d:\d\d`).FindString(line))
+		if err != nil || !strings.Contains(line, name) {
+			continue
+		}
+		y, m, d := time.Now().UTC().Date()
+		at = at.AddDate(y-at.Year(), int(m)-int(at.Month()), d-at.Day())
+		return []string{"--since", at.Add(-100 * time.Second).Format(time.RFC3339), "--until", at.Add(60 * time.Second).Format(time.RFC3339), "--limit", "0"}
+	}
+	return []string{"--limit", "120"}
 }
 
 func (w *world) logTail() string {
