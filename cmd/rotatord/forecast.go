@@ -132,7 +132,7 @@ func (f *forecaster) forecast(of *simulated, now time.Time) *web.Forecast {
 		}
 	})
 	if len(all) > forecastMost {
-		return nil
+		return &web.Forecast{Made: now, TooMany: true}
 	}
 	days := min(max(forecastWork/max(len(all), 1), forecastLeast), forecastDays)
 	res := simulate.Run(all, of.options(simulate.Options{From: now, Days: days}))

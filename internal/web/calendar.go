@@ -150,6 +150,9 @@ func (s *Site) foresee(r *http.Request, m *calendarModel, rows []row, now time.T
 		m.Foretold = f.told(nil, m.To)
 		return upcoming(rows, now)
 	}
+	if f.TooMany {
+		return upcoming(rows, now)
+	}
 	all := f.coming(rows, now)
 	m.Foretold, m.Starts = f.told(all, m.To), false
 	return all

@@ -11,9 +11,10 @@ import (
 // Forecast is what the planner foretells of the whole fleet, with its windows, freezes,
 // stages and limits, as `rotatord simulate` does.
 type Forecast struct {
-	Made   time.Time
-	Until  time.Time // how far it reaches
-	Events []Foreseen
+	Made    time.Time
+	TooMany bool      // credentials to make one of, beside the daemon's work
+	Until   time.Time // how far it reaches
+	Events  []Foreseen
 	// Unknown are credentials with keys whose end nobody knows.
 	Unknown []rotate.Name
 }

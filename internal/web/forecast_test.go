@@ -60,6 +60,10 @@ func TestCalendarOfAForecast(t *testing.T) {
 	if m := turn("?from=2026-06-01"); !m.Foretold.Short || len(m.Days) != 0 {
 		t.Errorf("beyond the forecast: %+v", m.Foretold)
 	}
+	f.TooMany = true
+	if m := turn(""); m.Foretold.Coming || m.Foretold.On || m.Sum != 3 {
+		t.Errorf("of a fleet that is too large: %d rotations, %+v", m.Sum, m.Foretold)
+	}
 	f = nil
 	if m := turn(""); !m.Foretold.Coming || m.Foretold.On || !m.Starts || m.Sum != 3 {
 		t.Errorf("while it is made: %d rotations, %+v", m.Sum, m.Foretold)
