@@ -32,7 +32,8 @@ type tutorial struct {
 	server  *httptest.Server
 	layer   string // its item
 	layerAt string // its address
-	private string // address of a layer that is not granted
+	other   string // item of a layer that is not granted
+	private string // its address
 }
 
 func newTutorial(t *testing.T) *tutorial {
@@ -41,12 +42,8 @@ func newTutorial(t *testing.T) *tutorial {
 	w := &tutorial{world: &world{dir: t.TempDir(), emulator: em, vault: testkit.Vault(t)}, server: httptest.NewServer(em)}
 	t.Cleanup(w.server.Close)
 	user := em.Users()[0].Username
-	var other string
 	w.layer, w.layerAt = em.AddService(user, "Trails", "private")
-	other, w.private = em.AddService(user, "Salaries", "private")
-	if other == w.layer {
-		t.Fatal("one layer")
-	}
+	w.other, w.private = em.AddService(user, "Salaries", "private")
 	group, err := ownGroup()
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +97,7 @@ func (w *tutorial) key(t *testing.T) string {
 func (w *tutorial) works(t *testing.T, address, key, site string) bool {
 	t.Helper()
 	address = w.server.URL + address[strings.Index(address, "/arcgis/"):]
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?f=json", nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?f=json&SingleLine=Redlands", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,6 +118,8 @@ func (w *tutorial) works(t *testing.T, address, key, site string) bool {
 	}
 	return res.StatusCode == http.StatusOK && body.Error == nil
 }
+
+const geocode = "https://geocode-api.arcgis.com/arcgis/rest/services/World/GeocodeServer/findAddressCandidates"
 
 const basemap = "https://basemapstyles-api.arcgis.com/arcgis/rest/services/styles/v2/styles/arcgis/navigation"
 
@@ -176,6 +175,24 @@ func TestTutorialCreate(t *testing.T) {
 			}
 		}
 	})
+	t.Run("items", func(t *testing.T) {
+		before := w.key(t)
+		w.edit(t, "        - "+w.layer, "        - "+w.layer+"\n        - "+w.other)
+		w.run(t, "apply", "trail-map", "--replace", "--yes")
+		if !w.works(t, w.private, w.key(t), tutorialSite) || !w.works(t, w.layerAt, w.key(t), tutorialSite) {
+			t.Error("the new key cannot read both layers")
+		}
+		if w.works(t, w.private, before, tutorialSite) {
+			t.Error("the key before can read the other layer")
+		}
+		w.valid(t, "the key before, in its overlap,", before, true)
+	})
+}
+
+// edit the config.
+func (w *tutorial) edit(t *testing.T, old, now string) {
+	t.Helper()
+	(&applyWorld{config: w.config}).edit(t, old, now)
 }
 
 // asConfigured compares what the portal has with the config.
@@ -250,6 +267,17 @@ func TestTutorialManage(t *testing.T) {
 			out := w.run(t, "usage", "trail-map")
 			return strings.Contains(out, "1200") && strings.Contains(out, "basemaps")
 		})
+	})
+	t.Run("privileges", func(t *testing.T) {
+		before, item := w.key(t), p.status(t.Context()).Item
+		w.edit(t, "        - premium:user:basemaps", "        - premium:user:basemaps\n        - premium:user:geocode:temporary")
+		w.run(t, "apply", "trail-map", "--replace", "--yes")
+		w.await(t, "the application gets the new item's key", func(context.Context) bool { return w.key(t) != before })
+		if w.works(t, geocode, before, tutorialSite) || !w.works(t, geocode, w.key(t), tutorialSite) {
+			t.Error("the edited privileges are not those of the new key alone")
+		}
+		w.valid(t, "the key before, in its overlap,", before, true)
+		w.await(t, "status names the new item", func(ctx context.Context) bool { return p.status(ctx).Item != item })
 	})
 	p.terminate(t)
 	w.checkNoSecrets(t, first, second)
