@@ -51,7 +51,9 @@ func metrics(t *testing.T) known {
 		t.Fatal(err)
 	}
 	for name, labels := range map[string][]string{"credential:rotatord:info": {"credential", "portal", "owner", "environment"},
-		"credential:rotatord_renewal_window_used:ratio": {"credential"}} {
+		"credential:rotatord_renewal_window_used:ratio": {"credential"},
+		"service:rotatord_usage_day_requests:sum":       {"portal", "environment", "owner", "service"},
+		"service:rotatord_usage_day_credits:sum":        {"portal", "environment", "owner", "service"}} {
 		if !strings.Contains(string(rules), "- record: "+name+"\n") {
 			t.Errorf("no rule records %s", name)
 		}

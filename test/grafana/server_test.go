@@ -20,7 +20,7 @@ import (
 	"rotatord/internal/testkit"
 )
 
-// server is a real Prometheus with our rules, whose alerts do not wait: promtool tests
+// server is a real Prometheus with our rules, which do not wait: promtool tests
 // their patience, and here one would outlast the test.
 type server struct{ url string }
 
@@ -40,7 +40,7 @@ scrape_configs:
     static_configs: [{targets: [%q]}]
 `, filepath.Join(dir, "rules.yml"), target)
 	err = errors.Join(os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(conf), 0o600),
-		os.WriteFile(filepath.Join(dir, "rules.yml"), regexp.MustCompile(`(?m)^        for: .*$`).ReplaceAll(rules, []byte("        for: 0s")), 0o600))
+		os.WriteFile(filepath.Join(dir, "rules.yml"), regexp.MustCompile(`(?m)^(        for|    interval): .*$`).ReplaceAll(rules, []byte("$1: 1s")), 0o600))
 	if err != nil {
 		t.Fatal(err)
 	}
