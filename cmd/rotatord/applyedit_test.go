@@ -108,7 +108,14 @@ func TestApplyWithASearchAndAGroup(t *testing.T) {
 	if r.code != exitAttention || !strings.Contains(r.out, "items_search: search items to be granted: permanent: it finds no item") {
 		t.Errorf("a search that finds nothing: code %d\n%s%s", r.code, r.out, r.err)
 	}
+	r = runCLI(t, "--config", w.config, "check-config", "--online")
+	if r.code != exitUsage || !strings.Contains(r.err, "error: here trail-map: The items that its key may read cannot be told: ") {
+		t.Errorf("check-config --online: code %d\n%s%s", r.code, r.out, r.err)
+	}
 	w.change(t, "title:paths", "title:roads")
+	if r := runCLI(t, "--config", w.config, "check-config", "--online"); strings.Contains(r.err, "cannot be told") {
+		t.Errorf("a search that finds something: %s", r.err)
+	}
 	if r := runCLI(t, "--config", w.config, "apply", "--yes"); r.code != exitOK {
 		t.Fatalf("code %d\n%s%s", r.code, r.out, r.err)
 	}

@@ -123,6 +123,7 @@ func (c *cli) checkOnline(ctx context.Context, cfg *config.Config) ([]finding, e
 		out = append(out, a.checkPortal(ctx, name)...)
 		out = append(out, a.checkOwnKey(ctx, name)...)
 		out = append(out, a.checkUsage(ctx, name)...)
+		out = append(out, a.checkItems(ctx, name)...)
 	}
 	out = append(out, a.checkSinks(ctx)...)
 	out = append(out, checkSlack(ctx, cfg)...)
