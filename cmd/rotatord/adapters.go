@@ -29,7 +29,8 @@ type adapters struct {
 	log     *slog.Logger
 	metrics *metrics.Metrics
 	portals map[string]*portal.Client
-	vault   *sinks.Vault // nil: no sink needs one
+	byID    map[rotate.PortalID]rotate.Portal // the same, for credentials that move
+	vault   *sinks.Vault                      // nil: no sink needs one
 	files   []*sinks.File
 	stores  map[string]*identity.Store // of portals that we sign in to with a key that we rotate ourselves
 	fleet   *daemon.Fleet
@@ -57,6 +58,10 @@ func newAdapters(cfg *config.Config, log *slog.Logger, m *metrics.Metrics) (*ada
 			return nil, err
 		}
 		a.portals[name] = client
+	}
+	a.byID = make(map[rotate.PortalID]rotate.Portal, len(a.portals))
+	for name, client := range a.portals {
+		a.byID[rotate.PortalID(name)] = client
 	}
 	fleet, err := a.newFleet()
 	if err != nil {
@@ -231,7 +236,8 @@ func (a *adapters) join(f *fleet.Fleet, j rotate.Journal) {
 
 func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calendars) (daemon.Managed, error) {
 	c := &rotate.Credential{Name: rotate.Name(cr.Name), ID: rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)},
-		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Hold: cr.Hold, Portal: a.portals[cr.Portal]}
+		Policy: a.cfg.RotatePolicy(cr), Mode: rotate.Mode(cr.Mode), Referrer: cr.Referrer, Hold: cr.Hold, Portal: a.portals[cr.Portal],
+		Portals: a.byID}
 	cal, err := calendars.Of(cr)
 	if err != nil {
 		return daemon.Managed{}, err

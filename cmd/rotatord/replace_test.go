@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -170,5 +172,74 @@ func TestSlowestRotation(t *testing.T) {
 		at("c", rotate.EventPromoted, 7)})
 	if got != 4*time.Second {
 		t.Errorf("%s", got)
+	}
+}
+
+// A credential moves to another portal: a second item there takes over, and the config follows.
+func TestApplyMovesToAnotherPortal(t *testing.T) {
+	t.Parallel()
+	w, item, key := withRights(t)
+	there, server := newEmulator()
+	t.Cleanup(server.Close)
+	layer := there.AddCredential(portaltest.CredentialSeed{Title: "layer"}).ItemID
+	w.edit(t, "sinks:\n", fmt.Sprintf("  there:\n    url: %s\n    product: online\n    identity: {username: %s, password: 'file:%s/password'}\nsinks:\n", server.URL, portaltest.AdminUser, w.dir))
+	w.edit(t, "  - name: trail-map # to be made\n", "  - name: trail-map\n    portal: here\n")
+	w.says(t, exitUsage, []string{"apply", "trail-map", "--replace", "--to", "nowhere", "--yes"}, "no portal nowhere")
+	w.says(t, exitUsage, []string{"apply", "--replace", "--yes"}, "wants one NAME")
+	w.says(t, exitUsage, []string{"apply", "trail-map", "--to", "there"}, "go with --replace")
+	src, err := os.ReadFile(w.config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := w.layer(t, string(src))
+	w.edit(t, old, layer)
+	w.ok(t, "apply", "trail-map", "--replace", "--to", "there", "--yes")
+	if valid, why := there.KeyValid(w.served(t)); !valid {
+		t.Fatalf("the served key is %s at the other portal", why)
+	}
+	text, err := os.ReadFile(w.config)
+	if err != nil || !strings.Contains(string(text), "    portal: there\n") || strings.Contains(string(text), item) {
+		t.Errorf("the config: %v\n%s", err, text)
+	}
+	await := &world{log: filepath.Join(w.dir, "none")}
+	await.await(t, "the item before is gone", func(context.Context) bool {
+		runCLI(t, "--config", w.config, "once")
+		return !slices.ContainsFunc(w.emulator.Snapshot().Credentials, func(c portaltest.CredentialState) bool { return c.ItemID == item })
+	})
+	if valid, _ := w.emulator.KeyValid(key); valid {
+		t.Error("the key before still works")
+	}
+}
+
+// layer is the item that the config grants.
+func (w *applyWorld) layer(t *testing.T, config string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(config, "items: [")
+	id, _, _ := strings.Cut(rest, "]")
+	if !ok {
+		t.Fatal("no items")
+	}
+	return id
+}
+
+// Somebody knows the client secret: another item takes over though nothing differs, the old
+// keys die at once, and the item may be kept.
+func TestApplyReplacesWhatIsCompromised(t *testing.T) {
+	t.Parallel()
+	w := newApplyWorld(t)
+	w.ok(t, "apply", "--yes")
+	item, key := w.item(t), w.served(t)
+	w.ok(t, "apply", "trail-map", "--replace", "--compromised", "--keep-item", "--yes")
+	await := &world{log: filepath.Join(w.dir, "none")}
+	await.await(t, "the old key is dead", func(context.Context) bool {
+		runCLI(t, "--config", w.config, "once")
+		valid, _ := w.emulator.KeyValid(key)
+		return !valid
+	})
+	if valid, why := w.emulator.KeyValid(w.served(t)); !valid || w.item(t) == item {
+		t.Errorf("the served key is %s, of item %s", why, w.item(t))
+	}
+	if !slices.ContainsFunc(w.emulator.Snapshot().Credentials, func(c portaltest.CredentialState) bool { return c.ItemID == item }) {
+		t.Error("the item before is not kept")
 	}
 }

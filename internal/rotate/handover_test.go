@@ -376,3 +376,27 @@ func TestReplacementRetriesTheEnd(t *testing.T) {
 		}
 	})
 }
+
+// An item may be replaced by one of another portal: what is asked of each goes there.
+func TestReplacementAtAnotherPortal(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := bootstrapped(t)
+		there := &fakePortal{fail: faults{}, privileges: []string{"premium:user:basemaps"}, client: heirClient, id: heirItem}
+		g.cred.Portals = map[PortalID]Portal{"esri": g.portal, "gov": there}
+		heir := ID{Portal: "gov", Item: heirItem}
+		g.order(Command{Kind: CommandReplace, Heir: &Heir{ID: heir, Made: true}})
+		g.each = func(AdvanceResult) { g.servedWorks(g.portal, there) }
+		g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+		if r := g.record(); r.ID != heir || g.vault.current().Meta.Portal != "gov" {
+			t.Errorf("it is %s, the sink says %s", r.ID, g.vault.current().Meta.Portal)
+		}
+		g.untilReplaced()
+		if diff := cmp.Diff([]string{"revoke 1", "remove"}, g.portal.effects()); diff != "" {
+			t.Errorf("effects at the portal before (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]string{"date 1", "mint 1"}, there.effects()); diff != "" {
+			t.Errorf("effects at the other portal (-want +got):\n%s", diff)
+		}
+		g.untilPhase(PhaseOverlap) // the config still names the item before, at its portal
+	})
+}
