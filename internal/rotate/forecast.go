@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -93,8 +94,24 @@ func (e *Engine) Forecast(ctx context.Context, c *Credential) (Forecast, error) 
 		f.Err = d.Err.Error()
 	}
 	f.DueAt, _ = DueAt(in.Record, c.Policy)
-	f.Steps = in.steps(d)
+	f.Steps = in.withFormerSteps(in.steps(d))
 	return f, nil
+}
+
+// withFormerSteps adds what becomes of the item that was replaced.
+func (in *In) withFormerSteps(steps []PlannedStep) []PlannedStep {
+	f := in.Record.Former
+	if f == nil || f.PromotedAt.IsZero() {
+		return steps
+	}
+	id, at := string(f.Record.ID.Item), later(f.RetireAt, in.Now)
+	more := []PlannedStep{{At: at, Phase: PhaseIdle, Effect: EffectRevoke, Detail: "invalidate the keys of item " + id + ", which was replaced"}}
+	if !f.Keep {
+		more = append(more, PlannedStep{At: at, Phase: PhaseIdle, Effect: EffectRemove, Detail: "delete item " + id})
+	}
+	all := append(more, steps...)
+	slices.SortStableFunc(all, func(a, b PlannedStep) int { return a.At.Compare(b.At) })
+	return all
 }
 
 func (in *In) seen() Seen {
@@ -137,7 +154,7 @@ func (in *In) steps(d Decision) []PlannedStep {
 	switch {
 	case r.Rotation != nil && r.Phase.InCutOver():
 		target = r.Rotation.Target
-	case d.Step == StepStart:
+	case d.Step == StepStart, d.Step == StepHandover:
 		target = d.Slot
 	}
 	if target == NoSlot {

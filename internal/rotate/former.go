@@ -75,6 +75,21 @@ func (r *Record) Unserved() bool {
 	return r.Former != nil && r.Former.PromotedAt.IsZero() && r.Live.Fingerprint == ""
 }
 
+// Settled is the record as if a replacement that is under way were not: the one with the
+// key that sinks serve, for who looks far ahead.
+func (r *Record) Settled() Record {
+	s := *r
+	if r.Unserved() {
+		s = r.Former.Record
+		s.Name, s.Epoch = r.Name, r.Epoch
+	}
+	if q := s.Request; q != nil && (q.Kind == RequestReplace || q.Kind == RequestBack) {
+		s.Request = nil
+	}
+	s.Former = nil
+	return s
+}
+
 // Means tells whether a config that names id means this record: its own item, one that
 // it replaced, or the one that is to replace it.
 func (r *Record) Means(id ID) bool {

@@ -137,6 +137,11 @@ func newSim(all []Credential, o Options) *sim {
 	var members []fleet.Member
 	for i := range all {
 		c := &all[i]
+		if c.Record.Former != nil || c.Record.Request != nil {
+			settled := *c // the caller's stays as it is
+			settled.Record = c.Record.Settled()
+			c = &settled
+		}
 		one := &state{Credential: c, rec: pretend(*c), at: o.From, since: o.From}
 		members = append(members, fleet.Member{Name: c.Name, Stage: c.Stage, Policy: c.Policy, Mode: c.Mode, Held: c.Hold != ""})
 		s.all = append(s.all, one)
