@@ -84,6 +84,7 @@ func BenchmarkScrapeOfMany(b *testing.B) {
 	}
 	reportGrowth(b, grown, 1_000, 10_000)
 	reportGrowth(b, grown, 10_000, 100_000)
+	reportGrowth(b, grown, 1_000, 100_000)
 }
 
 // reportGrowth is what each credential more costs, where both sizes were measured.
