@@ -262,6 +262,14 @@ func lasting(since, now time.Time) string {
 	return ""
 }
 
+// late says for how long something has been due.
+func late(due, now time.Time) string {
+	if d := now.Sub(due); d >= time.Second {
+		return distance(d) + " late"
+	}
+	return "due"
+}
+
 // distance rounds down to the greatest unit of which there are two; a reader must not
 // think that there is more time than there is.
 func distance(d time.Duration) string {

@@ -25,7 +25,7 @@ func headline(v View, c Condition, now time.Time) string {
 	case ConditionFailing:
 		return fmt.Sprintf("rotation keeps failing (%d times)", r.Attempts)
 	case ConditionHeld:
-		return "held, and its rotation has been due" + lasting(v.DueAt, now) + ": " + holdReason(v, now)
+		return "held, and its rotation is " + late(v.DueAt, now) + ": " + holdReason(v, now)
 	case ConditionUnretired:
 		return "the old key outlives its overlap: " + whyUnretired(r)
 	case ConditionStopped:
