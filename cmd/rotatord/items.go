@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
 	"os"
 	"syscall"
 
@@ -94,7 +95,8 @@ func (p *process) configSum() [sha256.Size]byte {
 func (p *process) itemChanged(path string) func(rotate.Name) {
 	return func(name rotate.Name) {
 		if configSum(path) != p.configSum() {
-			p.app.log.Warn("another item has taken over, and the config was edited: usage and settings follow with the next reload", "credential", string(name))
+			p.app.log.LogAttrs(context.Background(), slog.LevelWarn, "another item has taken over, and the config was edited: usage and settings follow with the next reload",
+				slog.String("credential", string(name)))
 			return
 		}
 		select {

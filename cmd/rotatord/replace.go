@@ -181,9 +181,7 @@ func (m *maker) inPlace(ctx context.Context, o applyOptions, want *credspec.Spec
 		return err
 	}
 	if !m.c.json {
-		if err := m.c.print("%s, in place:\n%s%s\n", m.cr.Name, indented(out.Changes.Text()), m.outage(ctx)); err != nil {
-			return err
-		}
+		m.c.say("%s, in place:\n%s%s", m.cr.Name, indented(out.Changes.Text()), m.outage(ctx))
 	}
 	if o.dry {
 		return nil

@@ -143,7 +143,7 @@ func TestApplyInPlace(t *testing.T) {
 	w, item, key := withRights(t)
 	w.edit(t, "      use: public\n", "      use: public\n      in_place: true\n")
 	r := runCLI(t, "--config", w.config, "apply", "trail-map", "--replace", "--dry-run")
-	if !strings.Contains(r.out, "Both keys die at once") || !strings.Contains(r.out, "its rotations took ") || w.served(t) != key {
+	if !strings.Contains(r.err, "Both keys die at once") || !strings.Contains(r.err, "its rotations took ") || w.served(t) != key {
 		t.Errorf("dry run: code %d\n%s%s", r.code, r.out, r.err)
 	}
 	began := time.Now()

@@ -102,7 +102,7 @@ func (a *Alerter) findings(v View, now time.Time) []finding {
 	if f, ok := a.expiring(v, now); ok {
 		out = append(out, f)
 	}
-	if r.Previous.Fingerprint != "" && !r.RetireAt.IsZero() && now.Sub(r.RetireAt) >= unretiredFor {
+	if at := r.RetiresAt(); (r.Previous.Fingerprint != "" || r.Former != nil) && !at.IsZero() && now.Sub(at) >= unretiredFor {
 		if c := unretired(r); c != "" {
 			out = append(out, finding{condition: c, severity: SeverityWarning, step: 1})
 		}
@@ -152,7 +152,7 @@ func held(v View, now time.Time) (finding, bool) {
 // unretired tells why the old key stays, if somebody must look at that.
 func unretired(r rotate.Record) Condition {
 	switch {
-	case r.Revoke.Attempts >= failuresBefore, r.Blocked == rotate.ReasonVeto:
+	case r.Revoke.Attempts >= failuresBefore, r.Blocked == rotate.ReasonVeto, r.Former != nil && r.Blocked == rotate.ReasonOccupied && r.Due == "":
 		return ConditionUnretired
 	case r.Blocked == rotate.ReasonGate:
 		return ConditionStraggling

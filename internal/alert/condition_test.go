@@ -127,6 +127,10 @@ func TestFindings(t *testing.T) {
 		{"vetoed for an hour", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonVeto }, []Condition{ConditionUnretired}},
 		{"retiring late for the window", func(r *rotate.Record) { overlapped(r, time.Hour); r.Blocked = rotate.ReasonWindow }, nil},
 		{"will not die", func(r *rotate.Record) { overlapped(r, time.Hour); r.Revoke.Attempts = 3 }, []Condition{ConditionUnretired}},
+		{"replaced, and used by somebody", func(r *rotate.Record) {
+			r.Former = &rotate.Former{PromotedAt: at().Add(-100 * time.Hour), RetireAt: at().Add(-time.Hour)}
+			r.Blocked = rotate.ReasonOccupied
+		}, []Condition{ConditionUnretired}},
 		{"the fleet is stopped", func(r *rotate.Record) { r.Due, r.Blocked = rotate.ReasonExpiring, rotate.ReasonFleetStop }, []Condition{ConditionStopped}},
 		{"orphan", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true, Active: true} }, []Condition{ConditionOrphan}},
 		{"orphan that is gone", func(r *rotate.Record) { r.Slots[rotate.Slot2] = rotate.SlotState{Told: true} }, nil},

@@ -52,7 +52,7 @@ func credentialFamilies() []credentialFamily {
 		timeRow("rotatord_credential_quarantine_timestamp_seconds", "Since when the credential is quarantined, in seconds since 1970; absent if it is not.",
 			func(s *credential) float64 { return s.quarantine }),
 		timeRow("rotatord_credential_retire_timestamp_seconds",
-			"When the overlap ends and the previous key may be retired, in seconds since 1970; absent outside an overlap.", func(s *credential) float64 { return s.retire }),
+			"When the overlap ends and the previous key, or the item that was replaced, may be retired, in seconds since 1970; absent outside an overlap.", func(s *credential) float64 { return s.retire }),
 		timeRow("rotatord_credential_rotation_due_timestamp_seconds",
 			"When a rotation of the live key becomes due by the clock, in seconds since 1970; absent if unknown.", func(s *credential) float64 { return s.due }),
 		{family{"rotatord_key_expiration_timestamp_seconds", "When the key in the slot expires, in seconds since 1970; absent if unknown or if the slot holds no valid key.",

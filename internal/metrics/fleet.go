@@ -246,7 +246,7 @@ func stageOf(due, expires, now float64) stage {
 func (f *fleet) add(sc *scales, v *CredentialView, now time.Time) {
 	r := &v.Record
 	s := credential{name: string(v.Name), portal: string(v.Portal), product: v.Product, owner: v.Owner, environment: v.Environment, item: string(v.Item),
-		due: timestamp(v.DueAt), retire: timestamp(r.RetireAt), promoted: timestamp(r.PromotedAt), dueFor: r.Due, blocked: r.Blocked,
+		due: timestamp(v.DueAt), retire: timestamp(r.RetiresAt()), promoted: timestamp(r.PromotedAt), dueFor: r.Due, blocked: r.Blocked,
 		phase: max(0, slices.Index(sc.phases, r.Phase))} // one that was never advanced has no phase, and is idle
 	for i, slot := range rotate.Slots() {
 		s.keys[i] = shownKeyOf(r, slot)

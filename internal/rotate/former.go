@@ -75,6 +75,15 @@ func (r *Record) Unserved() bool {
 	return r.Former != nil && r.Former.PromotedAt.IsZero() && r.Live.Fingerprint == ""
 }
 
+// RetiresAt is when the previous key, or the item that was replaced, may go; zero if there
+// is none, or it is still served.
+func (r *Record) RetiresAt() time.Time {
+	if r.RetireAt.IsZero() && r.Former != nil {
+		return r.Former.RetireAt
+	}
+	return r.RetireAt
+}
+
 // Settled is the record as if a replacement that is under way were not: the one with the
 // key that sinks serve, for who looks far ahead.
 func (r *Record) Settled() Record {
