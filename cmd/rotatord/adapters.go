@@ -263,7 +263,20 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 		return daemon.Managed{}, err
 	}
 	c.Gates = append(c.Gates, a.ownGates(cr)...)
-	return daemon.Managed{Credential: c, Product: productLabel(a.cfg.Portals[cr.Portal].Product), Owner: cr.Owner, Environment: cr.Environment, Consumers: cr.Consumers}, nil
+	return daemon.Managed{Credential: c, Places: placesOf(cr), Product: productLabel(a.cfg.Portals[cr.Portal].Product), Owner: cr.Owner, Environment: cr.Environment, Consumers: cr.Consumers}, nil
+}
+
+// placesOf its sinks, for people.
+func placesOf(cr *config.Credential) []string {
+	var out []string
+	for _, t := range cr.Targets() {
+		path := t.Path
+		if t.Vault != nil {
+			path = t.Vault.Mount + "/" + path
+		}
+		out = append(out, t.Sink+" ("+path+")")
+	}
+	return out
 }
 
 func (a *adapters) newSink(t config.Target) (rotate.Sink, error) {

@@ -226,6 +226,9 @@ func (c *cli) reload(ctx context.Context) error {
 	if len(res.NeedRestart) > 0 {
 		c.say("these changes need a restart: %s", strings.Join(res.NeedRestart, ", "))
 	}
+	for _, text := range res.Left {
+		c.say("%s: what it has there stays, and its key works until the next rotation; see docs/credentials.md", text)
+	}
 	if c.json {
 		return c.printJSON(res)
 	}

@@ -23,6 +23,7 @@ type Managed struct {
 	Owner       string
 	Environment string
 	Consumers   []string
+	Places      []string // where its sinks are, the commit point first: "kv (secret/apps/web)"
 	// Settings tells how what the portal has compares with the config; nil: the config does not state it. It must not block.
 	Settings func() *SettingsStatus
 }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,11 +89,15 @@ func (l *loop) adopt(gen *generation, records map[rotate.Name]kept, now time.Tim
 		} else {
 			delete(before, m.Name)
 			e.home = nil // of the old lanes, which are dropped
+			e.look = e.look || !slices.Equal(e.m.Places, m.Places)
 		}
 		e.m, e.fleet = m, gen
 		l.entries[m.Name] = e
 		if !e.running {
 			e.at = dueAt(e.record.record(), m.Policy)
+			if e.look {
+				e.at = now // a new sink gets the key at once
+			}
 			l.lanes[m.ID.Portal].add(e, now)
 		}
 	}

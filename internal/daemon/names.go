@@ -201,3 +201,14 @@ func (d *Daemon) End(ctx context.Context, name rotate.Name, end func(context.Con
 	})
 	return errors.Join(callErr, err)
 }
+
+// left are the places that a credential had and has no more.
+func left(was, is *Managed) []string {
+	var out []string
+	for _, place := range was.Places {
+		if !slices.Contains(is.Places, place) {
+			out = append(out, string(is.Name)+" is not written to "+place+" any more")
+		}
+	}
+	return out
+}

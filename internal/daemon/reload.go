@@ -18,6 +18,8 @@ type ReloadResult struct {
 	Added       []string `json:"added,omitempty"`
 	Removed     []string `json:"removed,omitempty"`
 	Renamed     []string `json:"renamed,omitempty"` // "former -> present"
+	// Left names the sinks that credentials are not written to any more, where what they have stays.
+	Left []string `json:"left,omitempty"`
 	// NeedRestart names changed settings that only a restart can bring into force.
 	NeedRestart []string `json:"need_restart,omitempty"`
 }
@@ -119,11 +121,15 @@ func (l *loop) switchTo(fleet *Fleet, records map[rotate.Name]kept, namings []Na
 		}
 	}
 	next := fleet.byName()
-	for name := range l.entries {
+	for name, e := range l.entries {
+		if m := next[name]; m != nil && m.ID == e.m.ID {
+			res.Left = append(res.Left, left(e.m, m)...)
+		}
 		if _, stays := next[name]; !stays && !renamed(name) {
 			res.Removed = append(res.Removed, string(name))
 		}
 	}
+	slices.Sort(res.Left)
 	slices.Sort(res.Added)
 	slices.Sort(res.Removed)
 	old := l.gen

@@ -98,7 +98,11 @@ func (l *loop) done(r result) {
 		e.at = now
 	} else {
 		l.judge(e, r.advance, now)
+		e.look = e.look || repaired(r.advance)
 		l.journalWrites(e, r.advance, before)
+	}
+	if e.look {
+		e.at = now // somebody wants it looked at since the worker began
 	}
 	l.d.shown.update(e)
 	l.lanes[e.m.ID.Portal].add(e, now)
@@ -116,6 +120,12 @@ func (l *loop) followItem(e *entry, r *rotate.Record) {
 	if l.d.o.Followed != nil {
 		l.d.o.Followed(m.Name)
 	}
+}
+
+// repaired: a sink that lagged was written at rest. That it does not differ any more is seen by another look, which people
+// need not wait for.
+func repaired(a *rotate.AdvanceResult) bool {
+	return a.Err == nil && a.Effect == rotate.EffectPublish && !underWay(a.Record.Phase) && a.Record.Drift != rotate.DriftNone
 }
 
 // judge what an advance said: when to come back, and whether all is well.
