@@ -19,7 +19,10 @@ func headline(v View, c Condition, now time.Time) string {
 		}
 		return "key expires " + ago(r.Live.Expires, now) + " and no rotation is on its way"
 	case ConditionQuarantined:
-		return "quarantined"
+		if r.Quarantine != nil && r.Quarantine.Reason != "" {
+			return "quarantined until a person resumes it: " + r.Quarantine.Reason
+		}
+		return "quarantined until a person resumes it"
 	case ConditionDrift:
 		return "drift: " + driftText(r.Drift)
 	case ConditionFailing:
