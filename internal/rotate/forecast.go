@@ -105,9 +105,9 @@ func (in *In) withFormerSteps(steps []PlannedStep) []PlannedStep {
 		return steps
 	}
 	id, at := string(f.Record.ID.Item), later(f.RetireAt, in.Now)
-	more := []PlannedStep{{At: at, Phase: PhaseIdle, Effect: EffectRevoke, Detail: "invalidate the keys of item " + id + ", which was replaced"}}
+	more := []PlannedStep{{At: at, Phase: PhaseRetiring, Effect: EffectRevoke, Detail: "invalidate the keys of item " + id + ", which was replaced"}}
 	if !f.Keep {
-		more = append(more, PlannedStep{At: at, Phase: PhaseIdle, Effect: EffectRemove, Detail: "delete item " + id})
+		more = append(more, PlannedStep{At: at, Phase: PhaseRetiring, Effect: EffectRemove, Detail: "delete item " + id})
 	}
 	all := append(more, steps...)
 	slices.SortStableFunc(all, func(a, b PlannedStep) int { return a.At.Compare(b.At) })

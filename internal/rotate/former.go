@@ -24,6 +24,7 @@ type Former struct {
 	Made       bool      `json:"made,omitempty"`       // the Heir's, for the way back
 	PromotedAt time.Time `json:"promoted_at,omitzero"` // every sink serves the other item's key; zero before
 	RetireAt   time.Time `json:"retire_at,omitzero"`
+	RotationID string    `json:"rotation_id,omitempty"` // that published the other item's key
 }
 
 // FormerMeta is what the sinks say of it, for a journal that is lost (rule 10).

@@ -24,7 +24,7 @@ func (w *work) handover() {
 	app := &w.in.View.Other
 	heir.Name, heir.ID, heir.Epoch, heir.Owner, heir.ClientID = old.Name, q.Heir.ID, old.Epoch, w.in.View.OtherItem.Owner, app.ClientID
 	heir.Referrer = first(app.Referrers)
-	heir.AdoptedAt, heir.Hold, heir.LastRotation, heir.TopGeneration = w.in.Now, old.Hold, old.LastRotation, w.top()
+	heir.AdoptedAt, heir.Hold, heir.LastRotation, heir.TopGeneration = old.AdoptedAt, old.Hold, old.LastRotation, w.top()
 	heir.SurveyedAt = w.in.Now
 	if heir.ID.Portal == old.ID.Portal {
 		heir.Offset = old.Offset
@@ -93,7 +93,7 @@ func (w *work) promoteFormer(rot *Rotation) {
 		return
 	}
 	f := *old
-	f.PromotedAt, f.RetireAt = w.in.Portal, w.in.latest()
+	f.PromotedAt, f.RetireAt, f.RotationID = w.in.Portal, w.in.latest(), rot.ID
 	if !rot.Compromised && !f.Rushed {
 		f.RetireAt = f.RetireAt.Add(w.c.Policy.Overlap)
 		if e := f.latestExpiry(); !e.IsZero() && e.Before(f.RetireAt) {
@@ -165,6 +165,9 @@ func (w *work) failRemove(err error) {
 // formerEnd: nothing is left of the former item that could be used.
 func (w *work) formerEnd() {
 	w.event(Event{Kind: EventReplaced, Detail: w.d.Detail, Actor: w.rec.Former.By, Generation: w.rec.Live.Generation})
+	if id := w.rec.Former.RotationID; id != "" {
+		w.event(Event{Kind: EventFinished, Slot: w.rec.Live.Slot, Generation: w.rec.Live.Generation, Reason: ReasonReplace, RotationID: id})
+	}
 	if w.in.Hooks.Has(AfterRetiring) && w.rec.HookDue == nil {
 		call := w.hookCall(AfterRetiring, Rotation{ID: w.rec.LastRotation, Reason: ReasonReplace})
 		old := &w.rec.Former.Record

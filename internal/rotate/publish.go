@@ -145,7 +145,9 @@ func (w *work) promote() {
 	w.promoteFormer(rot)
 	w.afterPromotion(*rot)
 	if r.Phase == PhaseIdle {
-		w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason, RotationID: rot.ID})
+		if r.Former == nil || r.Former.RotationID != rot.ID { // else its end is that of the item that was replaced
+			w.event(Event{Kind: EventFinished, Slot: r.Live.Slot, Generation: r.Live.Generation, Reason: rot.Reason, RotationID: rot.ID})
+		}
 		if w.in.Hooks.Has(AfterPublishing) {
 			call := w.hookCall(AfterPublishing, *rot)
 			r.HookDue = &call
