@@ -35,6 +35,7 @@ func (c *cli) applyCmd() *cobra.Command {
 	f.BoolVar(&o.keep, "keep-item", false, "with --replace: keep the item before, without keys")
 	f.BoolVar(&o.compromised, "compromised", false, "with --replace: somebody else knows the item's client secret or keys; replace it though nothing differs, and without an overlap")
 	f.StringVar(&o.to, "to", "", "with --replace: make the new item at this `PORTAL` of the config")
+	f.BoolVar(&o.again, "again", false, "make anew what was retired for good under that name")
 	confirmFlag(cmd, &o.yes)
 	return cmd
 }
@@ -54,8 +55,8 @@ type applied struct {
 
 // applyOptions are apply's flags.
 type applyOptions struct {
-	dry, yes, replace, keep, compromised bool
-	to                                   string
+	dry, yes, replace, keep, compromised, again bool
+	to                                          string
 }
 
 func (o *applyOptions) check(args []string) error {
@@ -91,6 +92,10 @@ func (c *cli) apply(ctx context.Context, args []string, o applyOptions) error {
 			continue
 		}
 		r, err := c.applyOne(ctx, a, cr, o)
+		if gone, ok := errors.AsType[*retiredError](err); ok && len(args) == 0 {
+			c.say("%s: left alone, %v", cr.Name, gone)
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("apply %s: %w", cr.Name, err)
 		}
@@ -120,6 +125,9 @@ func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, 
 	m := newMaker(c, a, cr)
 	begun, err := m.load()
 	if err != nil {
+		return out, err
+	}
+	if err := a.refuseRetired(ctx, cr, begun || o.again); err != nil {
 		return out, err
 	}
 	switch {
@@ -266,6 +274,9 @@ func (m *maker) amended(item string) ([]byte, error) {
 // firstKey has a running daemon read the config again, or acts without one: the credential
 // is adopted, and what follows is an ordinary rotation of a sink that never had a key.
 func (m *maker) firstKey(ctx context.Context) error {
+	if err := m.a.releaseSinks(ctx, m.cr); err != nil {
+		return err
+	}
 	client := daemon.NewClient(string(m.a.cfg.Admin.Socket))
 	defer client.Close()
 	if _, err := client.Health(ctx); err == nil {

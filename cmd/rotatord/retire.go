@@ -291,6 +291,9 @@ func (c *cli) unretire(ctx context.Context, r *retirer, was journal.Retired) (er
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := r.a.releaseSinks(ctx, r.cr); err != nil {
+		return err
+	}
 	if s.client != nil {
 		err = s.client.Ask(ctx, http.MethodPost, "/v1/retire", nil, retireOrder{Name: was.Name, ID: was.ID, Undo: true}, new(string))
 	} else {
@@ -354,4 +357,58 @@ func withoutRetired(ctx context.Context, cfg *config.Config, db *journal.DB) (*c
 		}
 	}
 	return cfg.Without(names), slices.Sorted(maps.Keys(texts)), nil
+}
+
+// retiredError stops what would bring a retired credential back unasked.
+type retiredError struct{ why string }
+
+func (e *retiredError) Error() string { return e.why }
+
+// refuseRetired what is to be made, or edited, and was retired for good.
+func (a *adapters) refuseRetired(ctx context.Context, cr *config.Credential, asked bool) error {
+	gone, err := a.retired(ctx)
+	if err != nil {
+		return err
+	}
+	for id, r := range gone {
+		switch {
+		case id.Portal == rotate.PortalID(cr.Portal) && id.Item == rotate.ItemID(cr.Item):
+			return &retiredError{retiredText(r, a.cfg.Name())}
+		case !cr.Made() && !asked && r.Name == rotate.Name(cr.Name):
+			return &retiredError{fmt.Sprintf("a credential of that name was retired on %s by %s; --again makes a new one", r.At.Format(time.DateOnly), r.By)}
+		}
+	}
+	return nil
+}
+
+// releaseSinks of a retired credential to one that a person wants there: what is cleared or deleted
+// counts as never written from then on, since a vanished key would stop the first one.
+func (a *adapters) releaseSinks(ctx context.Context, cr *config.Credential) error {
+	gone, err := a.retired(ctx)
+	if err != nil {
+		return err
+	}
+	known := false
+	for _, r := range gone {
+		known = known || r.Name == rotate.Name(cr.Name)
+	}
+	if !known {
+		return nil
+	}
+	for _, t := range cr.Targets() {
+		s, err := a.sinkOf(cr, t)
+		if err != nil {
+			return err
+		}
+		e, err := s.Read(ctx)
+		if err != nil {
+			return err
+		}
+		if e.Ever && e.Key.IsZero() && (e.Meta == nil || retiredMeta(e.Meta)) {
+			if _, err := s.Write(ctx, rotate.Entry{Meta: &rotate.Meta{Format: rotate.MetaFormat}}, e.Version); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }

@@ -233,6 +233,22 @@ func TestRetireAndUndo(t *testing.T) {
 	w.says(t, exitOK, []string{"retire", "trail-map", "--undo"}, "may be adopted again")
 	w.says(t, exitUsage, []string{"retire", "trail-map", "--undo"}, "is not retired")
 	w.says(t, exitOK, []string{"history", "trail-map"}, "taken back")
+	w.ok(t, "adopt", "trail-map")
+	w.made(t)
+}
+
+// The name is made anew by an explicit word alone.
+func TestApplyAgain(t *testing.T) {
+	t.Parallel()
+	w := newMadeWorld(t)
+	item := w.item(t)
+	w.ok(t, "retire", "trail-map", "--yes", "--item", "delete")
+	w.says(t, exitFailed, []string{"apply", "trail-map", "--yes"}, "was retired on ")
+	w.edit(t, "    item: \""+item+"\"\n", "")
+	w.says(t, exitFailed, []string{"apply", "trail-map", "--yes"}, "--again makes a new one")
+	w.says(t, exitOK, []string{"apply", "--yes"}, "left alone")
+	w.says(t, exitOK, []string{"apply", "trail-map", "--again", "--yes"}, "trail-map is made: item ")
+	w.made(t)
 }
 
 // Beside a daemon it goes through its socket; the daemon lets go of it and makes nothing.
