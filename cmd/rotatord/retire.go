@@ -187,10 +187,19 @@ func (r *retirer) precheck(ctx context.Context, begun bool) (daemon.Status, erro
 		return st, refuse("mode is %s: rotatord changes nothing of it; set mode: rotate, or delete the item at its portal", st.Mode)
 	case st.AdoptedAt.IsZero():
 		return st, refuse("it was never adopted; run `rotatord adopt %s` first, or delete the item at its portal", r.cr.Name)
+	case st.Former != nil:
+		return st, refuse("the item before it, %s, still has keys until %s; wait for that", st.Former.Item, st.Former.RetireAt.Format(time.RFC3339))
 	case st.Phase.InCutOver():
 		return st, refuse("a rotation is in its phase %s; wait for it", st.Phase)
 	case st.Request != nil && !begun:
 		return st, refuse("%s was asked for by %s and waits; `rotatord cancel %s` drops it", st.Request.Kind, st.Request.By, r.cr.Name)
+	}
+	known, err := r.journalled(ctx)
+	if err == nil && known != r.id() {
+		err = refuse("the journal knows item %s under that name, the config says %s; `rotatord plan %s` says why", known, r.id(), r.cr.Name)
+	}
+	if err != nil {
+		return st, err
 	}
 	foreign, err := r.foreign(ctx, st)
 	if err == nil && foreign != rotate.NoSlot && !r.state.Take {
@@ -199,13 +208,24 @@ func (r *retirer) precheck(ctx context.Context, begun bool) (daemon.Status, erro
 	return st, err
 }
 
+// journalled is the item that the journal has under the name.
+func (r *retirer) journalled(ctx context.Context) (id rotate.ID, err error) {
+	db, err := r.a.readJournal(ctx)
+	if db == nil {
+		return id, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	record, err := db.Load(ctx, rotate.Name(r.cr.Name))
+	return record.ID, err
+}
+
 // uses tells who would notice, as far as anybody said.
-func (r *retirer) uses(ctx context.Context, into *retiredReport) error {
+func (r *retirer) uses(ctx context.Context, into *retiredReport) (err error) {
 	db, err := r.a.readJournal(ctx)
 	if db == nil {
 		return err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	name := rotate.Name(r.cr.Name)
 	acks, err := db.Acks().List(ctx, name)
 	if err != nil {
@@ -315,12 +335,12 @@ func (a *adapters) readJournal(ctx context.Context) (*journal.DB, error) {
 }
 
 // retired credentials by their items.
-func (a *adapters) retired(ctx context.Context) (map[rotate.ID]journal.Retired, error) {
+func (a *adapters) retired(ctx context.Context) (gone map[rotate.ID]journal.Retired, err error) {
 	db, err := a.readJournal(ctx)
 	if db == nil {
 		return nil, err
 	}
-	defer db.Close()
+	defer func() { err = errors.Join(err, db.Close()) }()
 	return retiredByID(ctx, db)
 }
 

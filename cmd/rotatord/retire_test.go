@@ -304,3 +304,15 @@ func (w *applyWorld) daemon(t *testing.T) *started {
 	})
 	return p
 }
+
+// While keys of the item before are in use, nothing is retired: they would be forgotten.
+func TestRetireWaitsForTheItemBefore(t *testing.T) {
+	t.Parallel()
+	w := newMadeWorld(t)
+	w.edit(t, "privileges: [premium:user:basemaps]", "privileges: [premium:user:basemaps, premium:user:geocode]")
+	w.ok(t, "apply", "trail-map", "--replace", "--yes")
+	w.says(t, exitFailed, []string{"retire", "trail-map", "--yes"}, "still has keys until")
+	if valid, why := w.emulator.KeyValid(w.served(t)); !valid {
+		t.Errorf("the served key is %s", why)
+	}
+}

@@ -225,7 +225,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 			return nil, err
 		}
 		for _, text := range gone {
-			p.app.log.LogAttrs(ctx, slog.LevelWarn, text)
+			p.app.log.LogAttrs(ctx, slog.LevelWarn, "a retired credential is left out", slog.String("detail", text))
 		}
 		sum := configSum(c.configPath)
 		if err := p.app.follow(ctx, cfg); err != nil {
