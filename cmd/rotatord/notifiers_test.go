@@ -87,6 +87,22 @@ alerts:
 			t.Errorf("%q was not sent: %s", want, told)
 		}
 	}
+	// Files that are written anew count from the next message on.
+	secret("url", srv.URL+"/hook/s3cret-part-2")
+	secret("token", "t0ken-of-am-2")
+	for _, n := range all[:2] {
+		if _, err := n.Tell(t.Context(), notifytest.Notice()); err != nil {
+			t.Errorf("%s: %v", n.Name(), err)
+		}
+	}
+	mu.Lock()
+	told = strings.Join(asked, "\n")
+	mu.Unlock()
+	for _, want := range []string{"POST /hook/s3cret-part-2 ", "POST /api/v2/alerts Bearer t0ken-of-am-2 "} {
+		if !strings.Contains(told, want) {
+			t.Errorf("%q was not sent: %s", want, told)
+		}
+	}
 	found := checkNotifiers(t.Context(), cfg, log)
 	if len(found) != 1 || found[0].Notifier != "email" || !strings.Contains(found[0].Sentence, "connection refused") {
 		t.Errorf("findings %+v, want that of email", found)

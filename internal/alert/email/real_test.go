@@ -120,7 +120,19 @@ func TestRealRefusals(t *testing.T) {
 			}
 		})
 	}
+	// A password that is changed counts from the next mail on.
+	password := "yesterday's"
 	o := realOptions(e)
+	o.Password = func(context.Context) (rotate.Secret, error) { return rotate.NewSecret(password), nil }
+	changed := started(t, o)
+	if err := changed.Check(t.Context()); err == nil {
+		t.Error("the old password is still good")
+	}
+	password = notifytest.EximPassword
+	if err := changed.Check(t.Context()); err != nil {
+		t.Errorf("with the new password: %v", err)
+	}
+	o = realOptions(e)
 	o.To = []string{notifytest.EximGone + "@acme.example", "keys@acme.example"}
 	if err := tellErr(t, started(t, o)); err != nil {
 		t.Errorf("one recipient of two is gone: %v", err)
