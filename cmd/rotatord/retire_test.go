@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"rotatord/internal/daemon"
+	"rotatord/internal/portal"
 	"rotatord/internal/portal/portaltest"
 	"rotatord/internal/rotate"
 )
@@ -314,5 +315,29 @@ func TestRetireWaitsForTheItemBefore(t *testing.T) {
 	w.says(t, exitFailed, []string{"retire", "trail-map", "--yes"}, "still has keys until")
 	if valid, why := w.emulator.KeyValid(w.served(t)); !valid {
 		t.Errorf("the served key is %s", why)
+	}
+}
+
+// Of a credential that is managed, an item that somebody unprotected by hand is seen, and protected again.
+func TestUnprotectedIsSeen(t *testing.T) {
+	t.Parallel()
+	w := newMadeWorld(t)
+	a, err := (&cli{configPath: w.config}).openAdapters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.close()
+	id := rotate.ItemID(a.cfg.Credentials[0].Item)
+	client := a.portals["here"]
+	if err := client.DeleteItem(t.Context(), id, portaltest.AdminUser, false); !errors.Is(err, portal.ErrProtected) {
+		t.Fatalf("a managed item could be deleted by hand: %v", err)
+	}
+	if err := client.Unprotect(t.Context(), id, portaltest.AdminUser); err != nil {
+		t.Fatal(err)
+	}
+	w.says(t, exitAttention, []string{"plan", "trail-map"}, "protect")
+	w.says(t, exitOK, []string{"apply", "--yes"}, "protect")
+	if d, err := client.Details(t.Context(), id); err != nil || !d.Protected {
+		t.Errorf("it is not protected again: %v", err)
 	}
 }
