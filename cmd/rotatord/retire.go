@@ -50,8 +50,8 @@ func (c *cli) retireCmd() *cobra.Command {
 			return c.retire(cmd.Context(), args[0], f)
 		}}
 	fl := cmd.Flags()
-	fl.StringVar(&f.sink, "sink", sinkClear, "`WHAT` becomes of the sinks: keep leaves the dead key, clear takes it out, delete removes the secret or file")
-	fl.StringVar(&f.item, "item", itemKeep, "`WHAT` becomes of the item at the portal: keep, or delete with its app")
+	fl.StringVar(&f.sink, "sink", sinkClear, "what becomes of the sinks: keep leaves the dead key, clear takes it out, delete removes the secret or file")
+	fl.StringVar(&f.item, "item", itemKeep, "what becomes of the item at the portal: keep, or delete with its app")
 	fl.BoolVar(&f.take, "take-slot", false, "also a key that somebody unknown made")
 	fl.BoolVar(&f.undo, "undo", false, "an item that was retired may be adopted again")
 	fl.BoolVar(&f.dry, "dry-run", false, "change nothing")

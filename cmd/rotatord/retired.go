@@ -14,6 +14,13 @@ import (
 	"rotatord/internal/rotate"
 )
 
+// retiredWord is the hold that a sink keeps of a credential that was retired.
+const retiredWord = "retired for good"
+
+func retiredMeta(m *rotate.Meta) bool {
+	return m != nil && m.Hold != nil && m.Hold.Reason == retiredWord
+}
+
 // readJournal beside whoever has it; nil where there is none yet.
 func (a *adapters) readJournal(ctx context.Context) (*journal.DB, error) {
 	db, err := journal.Open(ctx, journal.Options{Path: journalPath(a.cfg), ReadOnly: true})

@@ -352,13 +352,6 @@ func (r *retirer) seeToSink(ctx context.Context, s rotate.Sink) error {
 	return r.did("sink %s: the key is taken out, its facts say that it is retired", s.Name())
 }
 
-// retiredWord is the hold that a sink keeps of a credential that was retired.
-const retiredWord = "retired for good"
-
-func retiredMeta(m *rotate.Meta) bool {
-	return m != nil && m.Hold != nil && m.Hold.Reason == retiredWord
-}
-
 // seeToItem deletes it with its app, or leaves both.
 func (r *retirer) seeToItem(ctx context.Context) error {
 	if r.state.Item == itemKeep {
