@@ -80,7 +80,7 @@ func (w *work) rebuild() {
 	}
 	*r = Record{Name: known.Name, ID: known.ID, Epoch: known.Epoch, Owner: known.Owner, ClientID: known.ClientID, Referrer: known.Referrer, Offset: known.Offset,
 		AdoptedAt: m.AdoptedAt, RebuiltAt: now, Phase: PhaseIdle, Live: m.Key, Previous: m.Previous, PromotedAt: m.Published,
-		Hold: m.Hold, Request: known.Request, Slots: known.Slots, Formerly: known.Formerly, Former: m.former(r.Name, w.in.latest().Add(w.c.Policy.Overlap))}
+		Hold: m.Hold, Request: known.Request, Slots: known.Slots, Formerly: known.Formerly, Former: m.former(r, w.in.latest().Add(w.c.Policy.Overlap))}
 	for _, s := range Slots() {
 		st := &r.Slots[s]
 		*st = SlotState{Use: UseUnknown, Since: now, Active: st.Active, Expires: st.Expires, SeenAt: st.SeenAt}

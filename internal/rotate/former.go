@@ -33,6 +33,7 @@ type FormerMeta struct {
 	Item     ItemID    `json:"item"`
 	ClientID string    `json:"client_id,omitempty"`
 	Key      KeyFacts  `json:"key,omitzero"`
+	Previous KeyFacts  `json:"previous,omitzero"` // of an overlap that was under way
 	RetireAt time.Time `json:"retire_at,omitzero"`
 	Keep     bool      `json:"keep,omitempty"`
 }
@@ -167,17 +168,24 @@ func (in *In) successor(m *Meta) bool {
 	return m.Instance == in.Instance && slices.Contains(m.Formerly, in.Record.ID)
 }
 
-// former as the sinks' facts have it, for a journal that is rebuilt.
-func (m *Meta) former(name Name, overlapTo time.Time) *Former {
+// former as the sinks' facts have it, for a journal that is rebuilt. What the journal knows
+// of that item is more.
+func (m *Meta) former(r *Record, overlapTo time.Time) *Former {
 	f := m.Former
 	if f == nil {
 		return nil
 	}
-	old := Record{Name: name, ID: ID{Portal: f.Portal, Item: f.Item}, ClientID: f.ClientID, AdoptedAt: m.AdoptedAt, Phase: PhaseIdle, Live: f.Key}
-	if s := f.Key.Slot; s.Valid() {
-		old.Slots[s] = SlotState{Use: UseLive, Key: f.Key}
+	out := Former{Since: m.Published, Keep: f.Keep, PromotedAt: m.Published, RetireAt: later(f.RetireAt, overlapTo), RotationID: m.RotationID}
+	out.Record = Record{Name: r.Name, ID: ID{Portal: f.Portal, Item: f.Item}, ClientID: f.ClientID, AdoptedAt: m.AdoptedAt, Phase: PhaseIdle, Live: f.Key, Previous: f.Previous}
+	for _, k := range []KeyFacts{f.Previous, f.Key} {
+		if k.Slot.Valid() {
+			out.Record.Slots[k.Slot] = SlotState{Use: UseLive, Key: k}
+		}
 	}
-	return &Former{Record: old, Since: m.Published, Keep: f.Keep, PromotedAt: m.Published, RetireAt: later(f.RetireAt, overlapTo)}
+	if known := r.Former; known != nil && known.Record.ID == out.Record.ID {
+		out.Record, out.By, out.Rushed = known.Record, known.By, known.Rushed
+	}
+	return &out
 }
 
 // ours tells whether what a slot of the former item holds is ours to revoke (rule 2).
@@ -209,7 +217,7 @@ func (m *Meta) named(r *Record, retireAt time.Time) {
 	m.Formerly = r.Formerly
 	if f := r.Former; f != nil {
 		old := &f.Record
-		m.Former = &FormerMeta{Portal: old.ID.Portal, Item: old.ID.Item, ClientID: old.ClientID, Key: old.Live, RetireAt: retireAt, Keep: f.Keep}
+		m.Former = &FormerMeta{Portal: old.ID.Portal, Item: old.ID.Item, ClientID: old.ClientID, Key: old.Live, Previous: old.Previous, RetireAt: retireAt, Keep: f.Keep}
 	}
 }
 
