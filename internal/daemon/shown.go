@@ -32,8 +32,8 @@ type glimpse struct {
 type View struct {
 	Managed
 	Record rotate.Record // with the key that sinks serve as Live, also before a replacement has one
-	Detail string    // the last plan's sentence; "" before the first
-	NextAt time.Time // when it is looked at next
+	Detail string        // the last plan's sentence; "" before the first
+	NextAt time.Time     // when it is looked at next
 }
 
 // Status of the credential, without waiting for the loop.
