@@ -259,6 +259,13 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 		}
 		c.Parity = p
 	}
+	if cr.Probe.Grants == "free" || cr.Probe.Grants == "billed" {
+		g, err := a.newGrants(cr)
+		if err != nil {
+			return daemon.Managed{}, err
+		}
+		c.Grants = g
+	}
 	if err := a.addGates(c, cr); err != nil {
 		return daemon.Managed{}, err
 	}
@@ -304,7 +311,21 @@ func (a *adapters) newSink(t config.Target) (rotate.Sink, error) {
 	return file, nil
 }
 
+func (a *adapters) newGrants(cr *config.Credential) (*portal.Grants, error) {
+	return portal.NewGrants(portal.GrantsOptions{Portal: a.portals[cr.Portal], Product: portal.Product(a.cfg.Portals[cr.Portal].Product),
+		AllowBilled: cr.Probe.Grants == "billed", Services: a.probeOptions(cr)})
+}
+
 func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
+	o := a.probeOptions(cr)
+	for _, u := range cr.Probe.URLs {
+		o.URLs = append(o.URLs, string(u))
+	}
+	return portal.NewParity(o)
+}
+
+// probeOptions say how services are asked with a credential's keys.
+func (a *adapters) probeOptions(cr *config.Credential) portal.ParityOptions {
 	p := a.cfg.Portals[cr.Portal]
 	o := portal.ParityOptions{AllowHosts: cr.Probe.AllowHosts, CAFile: string(p.TLS.CAFile), ProxyURL: string(p.Proxy), Timeout: p.Timeout.Std(),
 		UserAgent: "rotatord/" + buildOf().Version, OnRequest: func(op string, _ rotate.Purpose, result rotate.Result, took time.Duration) {
@@ -313,8 +334,5 @@ func (a *adapters) newParity(cr *config.Credential) (*portal.Parity, error) {
 	if o.ProxyURL == "" {
 		o.ProxyURL = "direct"
 	}
-	for _, u := range cr.Probe.URLs {
-		o.URLs = append(o.URLs, string(u))
-	}
-	return portal.NewParity(o)
+	return o
 }

@@ -66,6 +66,7 @@ type Credential struct {
 // Probe URLs prove that a new key can do what the old one could.
 type Probe struct {
 	URLs       []URL    `yaml:"urls,omitempty" doc:"Addresses to ask with the old and the new key. https, no redirects."`
+	Grants     string   `yaml:"grants,omitempty" jsonschema:"enum=off,enum=free,enum=billed,default=off" doc:"Prove a new key at the services and private items that its privileges name, before it is published: one cheap call each, to Esri's own hosts and those of allow_hosts. free makes only calls that cost nothing; billed also those that cost one unit."`
 	AllowHosts []string `yaml:"allow_hosts,omitempty" doc:"Hosts that keys may be sent to, with the port where the address has one. Each address above must be on one of them."`
 }
 

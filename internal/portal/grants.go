@@ -311,6 +311,31 @@ func (g *Grants) mayAsk(u *url.URL) bool {
 		g.opts.Product != Enterprise && hostedLayers.MatchString(u.Host)
 }
 
+// Prove tells whether a new key can do what its app was granted; nil where nothing shows
+// that it cannot. It implements rotate.Grants.
+func (g *Grants) Prove(ctx context.Context, old, minted rotate.Secret, privileges []string, referrer string) error {
+	lacks := slices.DeleteFunc(g.Ask(ctx, minted, referrer, privileges), func(one Grant) bool { return one.State != GrantRefused })
+	if len(lacks) > 0 && !old.IsZero() {
+		var names []string
+		for _, one := range lacks {
+			names = append(names, one.Privilege)
+		}
+		worse := CompareGrants(g.Ask(ctx, old, referrer, names), lacks)
+		lacks = slices.DeleteFunc(lacks, func(one Grant) bool {
+			return !slices.ContainsFunc(worse, func(d GrantDifference) bool { return d.Worse && d.Privilege == one.Privilege })
+		})
+	}
+	if len(lacks) == 0 {
+		return nil
+	}
+	var all []error
+	for _, one := range lacks {
+		all = append(all, fmt.Errorf("%s: %s", one.Privilege, one.Sentence))
+	}
+	// A key that is new may not have reached every service yet.
+	return &rotate.Error{Op: "prove the grants of the new key", Kind: rotate.KindTransient, Err: errors.Join(all...)}
+}
+
 // GrantDifference is a privilege that the old and the new key do not have alike.
 type GrantDifference struct {
 	Privilege string

@@ -255,3 +255,39 @@ func TestCompareGrants(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// A new key has to be let in where its app was granted something, unless the old one is
+// not let in either.
+func TestGrantsOfANewKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := strictEmulator(t, portaltest.Options{Product: portaltest.LocationPlatform})
+		const basemaps, geocode = "premium:user:basemaps", "premium:user:geocode"
+		both, one, none := keyWith(e, nil, basemaps, geocode), keyWith(e, nil, basemaps), keyWith(e, nil, "portal:user:createItem")
+		g := grantsOf(t, e, LocationPlatform, false)
+		for name, c := range map[string]struct {
+			old, minted rotate.Secret
+			lacks       []string
+		}{
+			"all works":              {both, both, nil},
+			"one is missing":         {both, one, []string{geocode}},
+			"a first key lacks one":  {rotate.Secret{}, one, []string{geocode}},
+			"neither has it":         {one, one, nil},
+			"the new one is better":  {one, both, nil},
+			"the new one has none":   {one, none, []string{basemaps}},
+			"a first key lacks both": {rotate.Secret{}, none, []string{basemaps, geocode}},
+		} {
+			err := g.Prove(t.Context(), c.old, c.minted, []string{basemaps, geocode, "portal:user:createItem"}, "")
+			if (err != nil) != (c.lacks != nil) {
+				t.Errorf("%s: %v", name, err)
+			}
+			for _, p := range []string{basemaps, geocode} {
+				if err != nil && strings.Contains(err.Error(), p) != slices.Contains(c.lacks, p) {
+					t.Errorf("%s: %v, want %v", name, err, c.lacks)
+				}
+			}
+			if err != nil && rotate.KindOf(err) != rotate.KindTransient {
+				t.Errorf("%s is %s", name, rotate.KindOf(err))
+			}
+		}
+	})
+}

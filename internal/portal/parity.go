@@ -79,8 +79,8 @@ func (p *Parity) Close() { p.client.CloseIdleConnections() }
 func (p *Parity) Counts() map[Counted]int { return p.counts.snapshot() }
 
 // Compare asks each URL with both keys. Bodies differ for many reasons; what must agree
-// is the HTTP status and the error code in a JSON body. An old key that is refused as
-// dead, or is missing, asks of the new one that it works.
+// is the HTTP status and the error code in a JSON body, where the new key's is not a good
+// one. An old key that is missing asks of the new one that it works.
 func (p *Parity) Compare(ctx context.Context, old, minted rotate.Secret, referrer string) error {
 	for _, u := range p.urls {
 		what := "compare keys at " + u.Host + u.Path
@@ -94,7 +94,7 @@ func (p *Parity) Compare(ctx context.Context, old, minted rotate.Secret, referre
 				return err
 			}
 		}
-		if before != after && !(after.good() && before.tokenRefused()) {
+		if before != after && !after.good() { // what the old key could not is no fault of the new one
 			// A key that is new may not have reached every service yet.
 			return &rotate.Error{Op: what, Kind: rotate.KindTransient,
 				Err: fmt.Errorf("the old key gives %s, the new one %s", before, after)}

@@ -21,6 +21,7 @@ type Credential struct {
 	Portals map[PortalID]Portal
 	Sinks   []Sink // the first is the commit point
 	Parity  Parity // nil: no probe URLs
+	Grants  Grants // nil: grants are not proved
 	Gates   []Gate // what must call the old key unused before it is retired
 	Hooks   []Hook // what is called before and after phases, and may veto
 	Peers   Peers  // what the other credentials allow; nil: everything
@@ -33,7 +34,8 @@ type Session struct {
 	minted     Secret
 	facts      KeyFacts // of the minted key
 	old        Secret   // the key that the claim saw, for the proof of its end
-	privileges []string // of the app when the key was minted
+	privileges []string // of the app when the key was minted, as far as a probe shows them
+	granted    []string // all of them
 	claimedAt  time.Duration
 	claim      Version // the first sink's version that claimedAt belongs to
 	provedAt   time.Duration

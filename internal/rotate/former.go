@@ -116,6 +116,9 @@ func (c *Credential) At(r *Record) *Credential {
 	}
 	other := *c
 	other.ID, other.Portal = r.ID, c.portalOf(r.ID)
+	if r.ID.Portal != c.ID.Portal {
+		other.Grants = nil // it asks the other portal for items
+	}
 	return &other
 }
 

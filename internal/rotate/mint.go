@@ -85,6 +85,7 @@ func (w *work) minted(slot Slot, m Minted) {
 	w.s.sentAt[slot] = 0 // its outcome is known: nothing of it can still happen
 	k := KeyFacts{Slot: slot, Fingerprint: fp, Generation: w.rec.Rotation.Generation, MintedAt: w.in.Now}.seen(m.Expires)
 	w.s.minted, w.s.facts, w.s.privileges, w.s.provedAt = m.Key, k, w.wantedPrivileges(), 0
+	w.s.granted = w.in.View.App.Privileges
 	w.takeMinted()
 	w.done(EffectMint, Event{Slot: slot, Fingerprint: fp, Generation: k.Generation, Expires: k.Expires})
 }
@@ -147,20 +148,36 @@ func (w *work) prove(ctx context.Context) {
 		w.giveUp(err.Error())
 		return
 	}
-	if w.c.Parity != nil && !w.s.old.IsZero() {
-		if err := w.c.Parity.Compare(WithPurpose(ctx, PurposeParity), w.s.old, w.s.minted, w.c.referrer(w.in)); err != nil {
-			if w.rec.Attempts >= 2 && CauseOf(err) != CauseUnreachable && KindOf(err) != KindRateLimited {
-				w.rec.ProofFailedAt = w.in.Now // not a passing trouble any more
-			}
-			w.fail(EffectProve, err)
-			return
+	if err := w.proveUse(WithPurpose(ctx, PurposeParity)); err != nil {
+		if w.rec.Attempts >= 2 && CauseOf(err) != CauseUnreachable && KindOf(err) != KindRateLimited {
+			w.rec.ProofFailedAt = w.in.Now // not a passing trouble any more
 		}
+		w.fail(EffectProve, err)
+		return
 	}
 	rot := *w.rec.Rotation
 	rot.New = rot.New.seen(p.Expires)
 	w.s.facts, w.s.provedAt = rot.New, w.e.o.Elapsed()
 	w.rec.Rotation, w.rec.Phase = &rot, PhasePublishing
 	w.done(EffectProve, Event{Slot: rot.Target, Fingerprint: rot.New.Fingerprint, Expires: rot.New.Expires})
+}
+
+// proveUse tells whether the new key can what its grants say, and what the old one can.
+// The key of an item that is replaced says nothing of the new one's grants.
+func (w *work) proveUse(ctx context.Context) error {
+	if w.c.Grants != nil {
+		old := w.s.old
+		if w.rec.Unserved() {
+			old = Secret{}
+		}
+		if err := w.c.Grants.Prove(ctx, old, w.s.minted, w.s.granted, w.c.referrer(w.in)); err != nil {
+			return err
+		}
+	}
+	if w.c.Parity == nil || w.s.old.IsZero() {
+		return nil
+	}
+	return w.c.Parity.Compare(ctx, w.s.old, w.s.minted, w.c.referrer(w.in))
 }
 
 // propagationWait grows with the time since the mint, from a tenth of the first

@@ -70,6 +70,14 @@ type Parity interface {
 	Compare(ctx context.Context, old, minted Secret, referrer string) error
 }
 
+// Grants asks the services and items that an app's privileges name whether they let a
+// new key in. It returns nil where nothing shows that one does not; what the old key,
+// if there is one to compare with, is refused too is nothing that the new one lacks.
+// Keys go only to allowed hosts.
+type Grants interface {
+	Prove(ctx context.Context, old, minted Secret, privileges []string, referrer string) error
+}
+
 // Entry is what one sink holds for one credential.
 type Entry struct {
 	Version Version // of the current version; also set for a deleted one
