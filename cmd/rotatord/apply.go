@@ -250,7 +250,7 @@ func (m *maker) check(ctx context.Context) (folder bool, problems []credspec.Pro
 
 // writable tries, in memory, what ActRecord will do, and whether the file may be replaced.
 func (m *maker) writable() error {
-	if m.cr.Made() || m.takes != nil {
+	if m.cr.Made() || m.takes != nil || m.journalled {
 		return nil
 	}
 	if _, err := m.amended(strings.Repeat("0", 32)); err != nil {

@@ -36,6 +36,8 @@ type maker struct {
 	asked bool
 	state credspec.Creation
 	takes *takeover // nil: the credential has no item yet
+	// journalled: the item's id goes into the journal, and not into the config.
+	journalled bool
 	// ask and command, if set, reach the daemon that this maker is a part of.
 	ask     func(ctx context.Context) (daemon.Status, error)
 	command func(ctx context.Context, cmd rotate.Command) error
@@ -214,6 +216,9 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 		if m.takes != nil {
 			return "", m.handOver(ctx)
 		}
+		if m.journalled {
+			return "", m.order(ctx, rotate.Command{Kind: rotate.CommandAdopt})
+		}
 		err = m.firstKey(ctx)
 	case credspec.ActShare:
 		err = m.client.ShareItem(ctx, id, m.owner, m.spec.Sharing == credspec.ShareOrg)
@@ -285,7 +290,7 @@ func (m *maker) see(ctx context.Context) (credspec.Seen, error) {
 
 // recorded tells whether the config names the item; that of a takeover is in the journal.
 func (m *maker) recorded() (bool, error) {
-	if m.takes != nil {
+	if m.takes != nil || m.journalled {
 		return true, nil
 	}
 	cfg, err := config.Load(m.a.cfg.Name())

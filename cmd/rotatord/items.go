@@ -14,21 +14,28 @@ import (
 )
 
 // followItems has each credential of a config name the item that the journal knows under
-// its name, where a replacement made that another one than the config says.
+// its name, where a replacement made that another one than the config says, or the daemon
+// has made it.
 func followItems(cfg *config.Config, records []rotate.Record) {
 	known := make(map[rotate.Name]*rotate.Record, len(records))
 	for i := range records {
 		known[records[i].Name] = &records[i]
 	}
-	for _, cr := range cfg.Made() {
+	for _, cr := range cfg.Credentials {
 		id := rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(cr.Item)}
 		r := known[rotate.Name(cr.Name)]
-		if r == nil || r.Epoch == 0 || r.ID == id || !r.Means(id) || cfg.Portals[string(r.ID.Portal)] == nil {
+		if r == nil || r.Epoch == 0 || r.ID.Item == "" || r.ID == id || cfg.Portals[string(r.ID.Portal)] == nil {
+			continue
+		}
+		if cr.Made() && !r.Means(id) || !cr.Made() && !byDaemon(cr) {
 			continue
 		}
 		cr.Portal, cr.Item = string(r.ID.Portal), config.ItemID(r.ID.Item)
 	}
 }
+
+// byDaemon: the daemon may make it.
+func byDaemon(cr *config.Credential) bool { return cr.Create != nil && cr.Create.ByDaemon }
 
 // follow the journal; there is none before the first start.
 func (a *app) follow(ctx context.Context, cfg *config.Config) error {
@@ -65,8 +72,8 @@ func (c *cli) followAnyone(ctx context.Context, cfg *config.Config) error {
 		return err
 	}
 	for _, s := range all {
-		for _, cr := range cfg.Made() {
-			if rotate.Name(cr.Name) == s.Name && cfg.Portals[string(s.Portal)] != nil {
+		for _, cr := range cfg.Credentials {
+			if (cr.Made() || byDaemon(cr)) && rotate.Name(cr.Name) == s.Name && cfg.Portals[string(s.Portal)] != nil {
 				cr.Portal, cr.Item = string(s.Portal), config.ItemID(s.Item)
 			}
 		}

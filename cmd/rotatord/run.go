@@ -121,6 +121,7 @@ func newProcess(ctx context.Context, c *cli, a *app, people *lateObserver) (*pro
 	if err := errors.Join(p.withUsage(a.cfg, a.adapters), p.withSettings(a.cfg, a.adapters)); err != nil {
 		return nil, err
 	}
+	p.withCreation(a.cfg, a.adapters)
 	sum := configSum(c.configPath)
 	p.inForce.Store(&sum)
 	fleet := *a.adapters.fleet
@@ -220,16 +221,16 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err := c.checkFiles(cfg, reloading); err != nil {
 			return nil, err
 		}
+		sum := configSum(c.configPath)
+		if err := p.app.follow(ctx, cfg); err != nil {
+			return nil, err
+		}
 		cfg, gone, err := withoutRetired(ctx, cfg, p.app.db)
 		if err != nil {
 			return nil, err
 		}
 		for _, text := range gone {
 			p.app.log.LogAttrs(ctx, slog.LevelWarn, "a retired credential is left out", slog.String("detail", text))
-		}
-		sum := configSum(c.configPath)
-		if err := p.app.follow(ctx, cfg); err != nil {
-			return nil, err
 		}
 		next, err := newAdapters(cfg, p.app.log, p.app.metrics)
 		if err != nil {
@@ -239,6 +240,7 @@ func (p *process) load(c *cli) func(context.Context) (*daemon.Fleet, error) {
 		if err := errors.Join(p.withUsage(cfg, next), p.withSettings(cfg, next)); err != nil {
 			return nil, err
 		}
+		p.withCreation(cfg, next)
 		// Compared with what this process was started with: what it keeps from then stays wrong until a restart.
 		next.fleet.NeedRestart = needRestart(p.app.cfg, cfg)
 		level, err := c.level(cfg)

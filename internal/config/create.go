@@ -23,6 +23,7 @@ type Create struct {
 	ItemsSearch string    `yaml:"items_search,omitempty" doc:"Further such items: what this search of the organisation finds, as in tags:roads AND type:\"Feature Service\"; at most 100 with all others. Asked at the portal by apply, and at each look at the settings."`
 	ItemsGroup  ItemID    `yaml:"items_group,omitempty" doc:"Further such items: those shared with the group of this id. Asked likewise."`
 	Referrers   Referrers `yaml:"referrers,omitempty" doc:"Sites whose pages may use the key, as in https://*.example.com; the word any says that all may. To change them kills both keys."`
+	ByDaemon    bool      `yaml:"by_daemon,omitempty" doc:"A running daemon makes the item, without apply; the journal knows it, and the config need not name it."`
 	InPlace     bool      `yaml:"in_place,omitempty" doc:"Edit the app that is in use where settings differ that kill keys: an outage until a new key is in every sink. Without it apply --replace makes a second item that takes over without one."`
 	Protect     bool      `yaml:"protect" jsonschema:"default=true" doc:"The item is protected against deletion."`
 	Sharing     string    `yaml:"sharing,omitempty" jsonschema:"enum=private,enum=organization" doc:"Who may find the item's page; its secrets are its owner's and administrators' alone in any case."`
