@@ -102,6 +102,11 @@ func (c *cli) apply(ctx context.Context, args []string, o applyOptions) error {
 		out = append(out, r)
 		attention = attention || len(r.Changes) > 0 || (!o.dry && !r.Done) || hasSpecError(r.Problems)
 	}
+	if !o.dry {
+		if err := c.retarget(ctx, a.cfg.Name(), list); err != nil {
+			return err
+		}
+	}
 	if err := c.showApplied(out); err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func hasSpecError(ps []credspec.Problem) bool {
 func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, o applyOptions) (applied, error) {
 	out := applied{Credential: cr.Name, Portal: cr.Portal, Item: string(cr.Item)}
 	m := newMaker(c, a, cr)
-	begun, err := m.load()
+	begun, err := m.resume(ctx)
 	if err != nil {
 		return out, err
 	}
@@ -159,7 +164,6 @@ func (c *cli) applyOne(ctx context.Context, a *adapters, cr *config.Credential, 
 	defer release()
 	if out.Steps, err = m.run(ctx); err == nil && m.takes != nil {
 		out.Replaces = string(m.takes.From.Item)
-		err = m.retarget(ctx)
 	}
 	out.Portal, out.Item, out.Done = m.cr.Portal, m.state.Item, err == nil
 	return out, err

@@ -126,18 +126,41 @@ func (m *maker) steps(folder bool) []credspec.Step {
 	return steps
 }
 
+// resume what an earlier process began; begun is false where there is nothing to go on
+// with. What it had handed over already is over: only the end of its progress was lost.
+func (m *maker) resume(ctx context.Context) (begun bool, err error) {
+	cr, client := m.cr, m.client
+	if begun, err = m.load(); err != nil || !begun || m.takes == nil || m.state.Item == "" {
+		return begun, err
+	}
+	over, err := m.known(ctx, rotate.ItemID(m.state.Item))
+	if err != nil || !over {
+		return true, err
+	}
+	if err := m.finish(); err != nil {
+		return false, err
+	}
+	m.cr, m.client, m.takes = cr, client, nil
+	return m.load()
+}
+
+// known tells whether the journal has heard of the item that is to take over.
+func (m *maker) known(ctx context.Context, item rotate.ItemID) (bool, error) {
+	st, err := m.status(ctx)
+	if err != nil {
+		return false, err
+	}
+	asked := st.Request != nil && st.Request.Heir != nil && st.Request.Heir.ID.Item == item
+	return asked || st.Item == item || st.Former != nil && st.Former.Item == item, nil
+}
+
 // handOver orders that the item takes over. What was ordered before by a process that died
 // is not ordered again.
 func (m *maker) handOver(ctx context.Context) error {
 	heir := &rotate.Heir{ID: rotate.ID{Portal: rotate.PortalID(m.takes.Portal), Item: rotate.ItemID(m.state.Item)}, Made: true, Keep: m.takes.Keep,
 		Compromised: m.takes.Compromised}
-	st, err := m.status(ctx)
-	if err != nil {
+	if known, err := m.known(ctx, heir.ID.Item); err != nil || known {
 		return err
-	}
-	asked := st.Request != nil && st.Request.Heir != nil && st.Request.Heir.ID == heir.ID
-	if asked || st.Item == heir.ID.Item || st.Former != nil && st.Former.Item == heir.ID.Item {
-		return nil
 	}
 	return m.order(ctx, rotate.Command{Kind: rotate.CommandReplace, Heir: heir})
 }
@@ -152,26 +175,46 @@ func (m *maker) order(ctx context.Context, cmd rotate.Command) error {
 	return attentionIsFine(quiet.act(ctx, cmd, rotate.Name(m.cr.Name)))
 }
 
-// retarget has the config name the item that the journal knows. Without it everything works too.
-func (m *maker) retarget(ctx context.Context) error {
-	st, err := m.status(ctx)
+// retarget has the config name the items that the journal knows. Without it everything works
+// too, so what cannot be written is only said.
+func (c *cli) retarget(ctx context.Context, path string, list []*config.Credential) error {
+	fresh, err := config.Load(path)
 	if err != nil {
 		return err
 	}
-	src, err := os.ReadFile(m.a.cfg.Name())
+	said := make(map[config.Name]*config.Credential, len(fresh.Credentials))
+	for _, cr := range fresh.Credentials {
+		copied := *cr
+		said[cr.Name] = &copied
+	}
+	if err := c.followAnyone(ctx, fresh); err != nil {
+		return err
+	}
+	for _, is := range fresh.Credentials {
+		was := said[is.Name]
+		wanted := slices.ContainsFunc(list, func(cr *config.Credential) bool { return cr.Name == is.Name })
+		if !wanted || !was.Made() || was.Item == is.Item {
+			continue
+		}
+		if err := c.retargetOne(path, is); err != nil {
+			c.say("%s: the journal knows that it is item %s now; have the config say so when you can: %v", is.Name, is.Item, err)
+			continue
+		}
+		c.say("%s: the config names item %s now", is.Name, is.Item)
+	}
+	return nil
+}
+
+func (c *cli) retargetOne(path string, is *config.Credential) error {
+	src, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("read config: %w", err)
 	}
-	out, err := config.Retarget(m.a.cfg.Name(), src, m.cr.Name, string(st.Portal), config.ItemID(st.Item))
-	if err == nil && out != nil {
-		if err = writeConfig(m.a.cfg.Name(), out); err == nil {
-			m.c.say("%s: the config names item %s now", m.cr.Name, st.Item)
-		}
+	out, err := config.Retarget(path, src, is.Name, is.Portal, is.Item)
+	if err != nil || out == nil {
+		return err
 	}
-	if err != nil {
-		m.c.say("%s: the journal knows that it is item %s now; have the config say so when you can: %v", m.cr.Name, st.Item, err)
-	}
-	return nil
+	return writeConfig(path, out)
 }
 
 // inPlace edits the app that is in use: both keys die at once, and a new one is made.

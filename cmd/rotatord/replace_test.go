@@ -93,7 +93,7 @@ func TestReplaceKilledAnywhere(t *testing.T) {
 			}
 			return nil
 		}
-		begun, err := m.load()
+		begun, err := m.resume(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestReplaceKilledAnywhere(t *testing.T) {
 		if _, err = m.run(t.Context()); err != nil {
 			return err
 		}
-		return m.retarget(t.Context())
+		return c.retarget(t.Context(), a.cfg.Name(), a.cfg.Credentials)
 	}
 	points := 0
 	for n := 1; ; n += 3 {

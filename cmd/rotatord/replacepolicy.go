@@ -125,7 +125,7 @@ func (r *replacer) one(ctx context.Context, cr *config.Credential) error {
 		return err
 	}
 	defer release()
-	begun, err := m.load()
+	begun, err := m.resume(ctx)
 	switch {
 	case err != nil:
 		return err

@@ -169,32 +169,32 @@ func (l *limits) heed(x exchange) {
 	asked, limited := x.asksToWait()
 	if !limited {
 		if x.err == nil {
-			l.strike(false)
+			l.mu.Lock()
+			l.strikes = 0
+			l.mu.Unlock()
 		}
 		return
 	}
 	p := pause{asked: asked, status: x.status}
-	if asked <= 0 {
-		asked = l.strike(true)
-	}
-	p.until = x.arrived.Add(min(asked, maxPause))
-	if l.queue.pause(p.until) > samePause {
+	if l.extend(&p, x.arrived) > samePause {
 		l.told(p)
 	}
 }
 
-// strike counts refusals that named no wait, and tells how long to wait after this one.
-// Those of requests that were sent before the pause began are the same refusal.
-func (l *limits) strike(hit bool) time.Duration {
+// extend the pause, and tell by how much. A refusal that named no wait is counted and the
+// pause begun in one go: those of requests that were sent before it are the same refusal.
+func (l *limits) extend(p *pause, arrived time.Time) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	switch {
-	case !hit:
-		l.strikes = 0
-	case !l.queue.isPaused():
-		l.strikes++
+	asked := p.asked
+	if asked <= 0 {
+		if !l.queue.isPaused() {
+			l.strikes++
+		}
+		asked = min(firstPause<<min(max(l.strikes-1, 0), 10), longestPause)
 	}
-	return min(firstPause<<min(max(l.strikes-1, 0), 10), longestPause)
+	p.until = arrived.Add(min(asked, maxPause))
+	return l.queue.pause(p.until)
 }
 
 // Breaker says whether requests are let through.

@@ -45,7 +45,7 @@ func rules10to15() []mutant {
 		{"rule 10", "a rebuilt journal acts at once", dir + "adopt.go",
 			"AdoptedAt: m.AdoptedAt, RebuiltAt: now,", "AdoptedAt: m.AdoptedAt,"},
 		{"rule 10", "a hold is lost with the journal", dir + "adopt.go",
-			"Hold: m.Hold, Request: r.Request", "Request: r.Request"},
+			"Hold: m.Hold, Request: known.Request", "Request: known.Request"},
 		{"rule 11", "retire with a clock that is off", dir + "plan_overlap.go",
 			"if !v.SkewKnown || v.Skew.Abs() > MaxSkew {", "if false {"},
 		{"rule 11", "the item's date alone says when a key is due", dir + "plan.go",
