@@ -51,6 +51,7 @@ func TestNotifiersOfTheConfig(t *testing.T) {
 	}
 	cfg, err := config.Parse("config.yaml", fmt.Appendf(minimal, `
 alerts:
+  to: [slack, webhook, alertmanager, email]
   slack: {webhook: '%s'}
   webhook: {url: '%s', secrets: ['%s']}
   alertmanager: {urls: ['%s'], token: '%s', keep: 1h}

@@ -108,6 +108,7 @@ receivers: [{name: hook, webhook_configs: [{url: "%HOOK%", send_resolved: true}]
 	w.withConfig(t, "schedules: {tick: '@every 1s'}", "schedules: {tick: '@every 1s', survey: '@every 1s'}")
 	w.withConfig(t, "limits: {per_second: 1000}", "limits: {per_second: 1000}\n    breaker: {failures: 5, open_for: 1s}")
 	w.withConfig(t, "credentials:", strings.NewReplacer("DIR", w.dir, "AM", am, "CA", w.exim.CAFile, "SMARTHOST", w.exim.STARTTLS, "USER", notifytest.EximUser).Replace(`alerts:
+  to: [webhook, alertmanager, email]
   wait: {warning: 0s}
   webhook: {url: 'file:DIR/hook', secrets: ['file:DIR/hook-secret']}
   alertmanager: {urls: ['AM']}

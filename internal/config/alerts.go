@@ -123,15 +123,31 @@ func (a *Alerts) Notifiers() []string {
 	return out
 }
 
-// RoutesOf the config: for each condition that has one, who tells it.
+// RoutesOf the config: for each condition, who tells it.
 func (a *Alerts) RoutesOf() map[string][]string {
 	out := map[string][]string{}
+	for _, c := range AlertConditions() {
+		out[c] = a.told()
+	}
 	for _, r := range a.Routes {
 		for _, c := range r.Conditions {
 			out[c] = slices.DeleteFunc(slices.Clone(r.To), func(s string) bool { return s == RulesRoute })
 		}
 	}
 	return out
+}
+
+// told are the notifiers of conditions without a route.
+func (a *Alerts) told() []string {
+	if len(a.To) > 0 {
+		return a.To
+	}
+	for _, name := range []string{"slack", "alertmanager", "email", "webhook"} {
+		if slices.Contains(a.Notifiers(), name) {
+			return []string{name}
+		}
+	}
+	return nil
 }
 
 func (c *Config) alertZone() string {
@@ -183,6 +199,14 @@ func (k *checker) alerts() {
 
 func (k *checker) routes(a *Alerts) {
 	configured := append(a.Notifiers(), RulesRoute)
+	for j, way := range a.To {
+		switch place := fmt.Sprintf("alerts.to[%d]", j); {
+		case !slices.Contains(a.Notifiers(), way) && !k.anyBroken("alerts"):
+			k.bad(place, "use one that is configured: "+strings.Join(a.Notifiers(), ", "), "%s is no notifier of this config", shown(way))
+		case slices.Contains(a.To[:j], way):
+			k.bad(place, "name each once", "%s is there twice", way)
+		}
+	}
 	taken := map[string]bool{}
 	for i, r := range a.Routes {
 		at := fmt.Sprintf("alerts.routes[%d]", i)

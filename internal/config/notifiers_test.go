@@ -37,3 +37,28 @@ defaults:
 		t.Errorf("defaults are %+v, %+v, %+v", a.Webhook, a.Alertmanager, a.Email)
 	}
 }
+
+// Whoever tells, one fault is one page by default.
+func TestWhoTells(t *testing.T) {
+	slack, am, email, hook := &Slack{}, &Alertmanager{}, &Email{}, &Webhook{}
+	for name, c := range map[string]struct {
+		a    Alerts
+		want []string
+	}{
+		"all":            {Alerts{Slack: slack, Alertmanager: am, Email: email, Webhook: hook}, []string{"slack"}},
+		"no Slack":       {Alerts{Alertmanager: am, Email: email, Webhook: hook}, []string{"alertmanager"}},
+		"mail and hook":  {Alerts{Email: email, Webhook: hook}, []string{"email"}},
+		"a hook":         {Alerts{Webhook: hook}, []string{"webhook"}},
+		"nobody":         {Alerts{}, nil},
+		"as it is said":  {Alerts{Slack: slack, Email: email, To: []string{"email", "slack"}}, []string{"email", "slack"}},
+		"with one route": {Alerts{Slack: slack, Email: email, Routes: []Route{{Conditions: []string{"drift"}, To: []string{"email"}}}}, []string{"slack"}},
+	} {
+		routes := c.a.RoutesOf()
+		if got := routes["dead"]; !slices.Equal(got, c.want) || len(routes) != len(AlertConditions()) {
+			t.Errorf("%s: %v for %d conditions, want %v", name, got, len(routes), c.want)
+		}
+		if drift := routes["drift"]; name == "with one route" && !slices.Equal(drift, []string{"email"}) {
+			t.Errorf("%s: drift goes to %v", name, drift)
+		}
+	}
+}

@@ -182,7 +182,8 @@ type Alerts struct {
 	Digest         string        `yaml:"digest,omitempty" doc:"When to tell what was, what comes and what needs a person (cron line), as in 0 8 * * mon. No digest if left out."`
 	TimeZone       string        `yaml:"time_zone,omitempty" doc:"Zone of quiet hours and digest. That of schedules if left out."`
 	Owner          string        `yaml:"owner,omitempty" doc:"Whose the alerts on portals, sinks and the daemon are."`
-	Routes         []Route       `yaml:"routes,omitempty" doc:"Who tells a condition. All notifiers that are configured, if left out."`
+	To             []string      `yaml:"to,omitempty" doc:"Notifiers that tell every condition without a route. The first that is configured, of slack, alertmanager, email and webhook, if left out: one fault is one page."`
+	Routes         []Route       `yaml:"routes,omitempty" doc:"Who tells a condition, where that is somebody else."`
 	RunbookURL     URL           `yaml:"runbook_url,omitempty" doc:"Link to your runbook, in every alert."`
 	DashboardURL   URL           `yaml:"dashboard_url,omitempty" doc:"Link to your dashboard, in every alert."`
 	StatusURL      URL           `yaml:"status_url,omitempty" doc:"Address of rotatord's status page as people reach it; alerts link to a credential's page there."`

@@ -69,6 +69,7 @@ admin: {socket: '%[3]s/admin.sock', group: '%[7]s'}
 state: {dir: '%[3]s/state'}
 schedules: {tick: '@every 1s', survey: '@every 2s', usage: '@every 3s'}
 alerts:
+  to: [slack, webhook, alertmanager, email]
   slack:
     bot_token: 'file:%[3]s/secrets/bot-token'
     channel: C0ALERTS01
