@@ -94,18 +94,27 @@ func (m *maker) save(s credspec.Creation) error {
 
 // lock keeps a second apply of the same credential out.
 func (m *maker) lock() (release func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(m.path()), 0o700); err != nil {
+	if release, err = lockBeside(m.path(), "apply of "+string(m.cr.Name)); err != nil {
+		return nil, err
+	}
+	if _, err := m.load(); err != nil { // what another one did before we had the lock
+		release()
+		return nil, err
+	}
+	return release, nil
+}
+
+// lockBeside locks a progress file against a second process that does the same.
+func lockBeside(path, what string) (release func(), err error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("lock progress: %w", err)
 	}
-	f, err := os.OpenFile(m.path()+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock progress: %w", err)
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another apply of %s is at work (%s)", m.cr.Name, f.Name()), f.Close())
-	}
-	if _, err := m.load(); err != nil { // what another one did before we had the lock
-		return nil, errors.Join(err, f.Close())
+		return nil, errors.Join(fmt.Errorf("another %s is at work (%s)", what, f.Name()), f.Close())
 	}
 	return func() { _ = f.Close() }, nil // the lock goes with the descriptor
 }

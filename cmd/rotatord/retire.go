@@ -101,6 +101,13 @@ func (c *cli) retireFrom(ctx context.Context, r *retirer, f retireFlags) error {
 	if portal := r.cr.OwnKeyOf(); portal != "" {
 		return usage("%s: the daemon signs in to portal %s with its key; give portals.%s.identity another one first", name, portal, portal)
 	}
+	if !f.dry {
+		release, err := lockBeside(r.path(), "retire of "+string(name))
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
 	gone, err := r.a.retired(ctx)
 	if err != nil {
 		return err

@@ -341,3 +341,23 @@ func TestUnprotectedIsSeen(t *testing.T) {
 		t.Errorf("it is not protected again: %v", err)
 	}
 }
+
+// A second retire, or apply, of one credential keeps out while the first is at work.
+func TestOneRetireAtATime(t *testing.T) {
+	t.Parallel()
+	w := newMadeWorld(t)
+	for _, one := range []struct {
+		dir  string
+		args []string
+	}{{"retirements", []string{"retire", "trail-map", "--yes"}}, {"creations", []string{"apply", "trail-map", "--replace", "--compromised", "--yes"}}} {
+		release, err := lockBeside(filepath.Join(w.dir, "state", one.dir, "trail-map.json"), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.says(t, exitFailed, one.args, "is at work")
+		release()
+	}
+	if valid, why := w.emulator.KeyValid(w.served(t)); !valid {
+		t.Errorf("the served key is %s", why)
+	}
+}
