@@ -61,7 +61,15 @@ func (s cutOffScenario) play(w *world) outcome {
 	w.trace, w.faults, w.steps, w.advances = nil, faults, nil, 0
 	before := len(ours(w))
 	b := spend(w)
-	done := func() bool { return b.stage() == usage.StageDone && w.record().Request == nil }
+	done := func() bool {
+		r := w.record()
+		if r.Blocked == rotate.ReasonRebuilt { // rule 10; a person does what status says
+			b.lock <- struct{}{}
+			_ = w.try(rotate.Command{Kind: rotate.CommandConfirm})
+			<-b.lock
+		}
+		return b.stage() == usage.StageDone && r.Request == nil
+	}
 	if !b.drive(100*time.Minute, done) {
 		w.check.fail("the cut-off is %q after 100 minutes: %+v", b.stage(), w.record())
 	}
