@@ -65,3 +65,24 @@ func (g *rig) works() bool {
 	}
 	return true
 }
+
+// A held credential whose first sink went back in its overlap is probed in a while, and not
+// again and again at once.
+func TestAHeldOverlapWithARestoredSinkDoesNotSpin(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		g := at(t, PhaseOverlap)
+		before := g.vault.versions[0]
+		g.order(Command{Kind: CommandHold, Text: "audit"})
+		before.Version = "restored"
+		g.vault.versions = []Entry{before}
+		began, calls := time.Now(), 0
+		for time.Since(began) < day {
+			if calls++; calls > 200 {
+				t.Fatalf("%d calls of Advance in %s", calls, time.Since(began))
+			}
+			if wait := time.Until(g.advance().Next); wait > 0 {
+				time.Sleep(wait)
+			}
+		}
+	})
+}

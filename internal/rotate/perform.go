@@ -173,9 +173,9 @@ func (w *work) looked() {
 	res := ResultOK
 	if !ok {
 		res = Result(KindAuth)
-		if w.d.Step == StepProbe {
-			w.rec.ProbedAt = w.in.Now
-		}
+	}
+	if w.d.Step == StepProbe {
+		w.rec.ProbedAt = w.in.Now // also of a key that is not the live one: it is looked at again in a while, not at once
 	}
 	w.clearFailures()
 	w.event(Event{Kind: EventEffect, Effect: w.effect, Result: res, Slot: w.rec.Live.Slot, Fingerprint: w.rec.Live.Fingerprint,
