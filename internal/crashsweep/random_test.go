@@ -167,6 +167,27 @@ func TestRandomLife(t *testing.T) {
 	})
 }
 
+// Lives that once failed, one a line; add what TestRandomLife finds.
+func TestLivesThatOnceFailed(t *testing.T) {
+	b, err := os.ReadFile("testdata/lives.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		life, err := parseLife(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if problems, steps := live(t, scratch(t), life); len(problems) > 0 {
+			t.Error(told(life, problems, steps))
+		}
+	}
+}
+
 // told is what a failure says: what was wrong, how to see it again, and what went before.
 func told(life []deed, problems, steps []string) string {
 	return fmt.Sprintf("%s\nthis life again: ROTATORD_LIFE='%s' go test -count=1 -run 'TestRandomLife$' ./internal/crashsweep\nsteps:\n%s",

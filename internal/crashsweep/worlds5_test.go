@@ -62,25 +62,35 @@ func TestJournalLostInAReplacement(t *testing.T) {
 func TestAPersonUsesTheItemBefore(t *testing.T) {
 	inWorld(t, func(w *world) {
 		replaced(w)
-		free := rotate.Slot(2)
-		if w.record().Former.Record.Live.Slot == free {
-			free = 1
-		}
-		theirs, err := w.emu.MintOutOfBand(w.items[0], int(free), time.Now().Add(80*day))
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.run(20*day, nil)
-		r := w.record()
-		if valid, why := w.emu.KeyValid(theirs); !valid || r.Former == nil || r.Blocked != rotate.ReasonOccupied {
-			t.Errorf("their key is %s; blocked by %s; former %v", why, r.Blocked, r.Former)
-		}
-		if err := w.emu.RevokeOutOfBand(w.items[0], int(free)); err != nil {
-			t.Fatal(err)
-		}
-		w.wantRested()
-		w.wantItem(1)
+		w.leavesTheirs(w.record().Former.Record.Live.Slot.Other())
 	})
+}
+
+// TestAPersonRegeneratesTheKeyBefore: the slot is ours by the journal, and what is in it is not.
+func TestAPersonRegeneratesTheKeyBefore(t *testing.T) {
+	inWorld(t, func(w *world) {
+		replaced(w)
+		w.leavesTheirs(w.record().Former.Record.Live.Slot)
+	})
+}
+
+// leavesTheirs mints a key in the former item by hand: it stays until its maker takes it away.
+func (w *world) leavesTheirs(slot rotate.Slot) {
+	w.t.Helper()
+	theirs, err := w.emu.MintOutOfBand(w.items[0], int(slot), time.Now().Add(80*day))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.run(20*day, nil)
+	r := w.record()
+	if valid, why := w.emu.KeyValid(theirs); !valid || r.Former == nil || r.Blocked != rotate.ReasonOccupied {
+		w.t.Errorf("their key is %s; blocked by %s; former %v", why, r.Blocked, r.Former)
+	}
+	if err := w.emu.RevokeOutOfBand(w.items[0], int(slot)); err != nil {
+		w.t.Fatal(err)
+	}
+	w.wantRested()
+	w.wantItem(1)
 }
 
 // TestItemBeforeDeletedByAPerson: nothing is left to retire.

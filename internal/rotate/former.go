@@ -191,7 +191,8 @@ func (m *Meta) former(r *Record, overlapTo time.Time) *Former {
 	return &out
 }
 
-// ours tells whether what a slot of the former item holds is ours to revoke (rule 2).
+// ours tells whether what a slot of the former item holds is ours to revoke (rule 2), as far
+// as the journal knows.
 func (f *Former) ours(s Slot) bool {
 	st := &f.Record.Slots[s]
 	switch st.Use {
@@ -201,6 +202,27 @@ func (f *Former) ours(s Slot) bool {
 		return st.Taken
 	}
 	return false
+}
+
+// key of ours that the slot held.
+func (f *Former) key(s Slot) Fingerprint {
+	for _, k := range []KeyFacts{f.Record.Slots[s].Key, f.Record.Live, f.Record.Previous} {
+		if k.Slot == s && k.Fingerprint != "" {
+			return k.Fingerprint
+		}
+	}
+	return ""
+}
+
+// formerOurs tells the same from a look at the item: our key still works there, or, where
+// nobody has it any more, the slot has the date that we set.
+func (in *In) formerOurs(s Slot) bool {
+	f, held := in.Record.Former, in.View.OtherHeld[s]
+	if !f.ours(s) || f.Record.Slots[s].Taken || held.Valid {
+		return f.ours(s)
+	}
+	then := In{Portal: in.Portal, Record: f.Record, View: View{Have: NeedItem, Item: in.View.OtherItem}}
+	return !then.foreignDate(s) && (!held.Asked || then.pastDate(s))
 }
 
 // latestExpiry of the keys that consumers may still use; zero if one is unknown.

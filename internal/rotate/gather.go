@@ -64,19 +64,41 @@ func (e *Engine) gather(ctx context.Context, c *Credential, s *Session, in *In, 
 		note(NeedOld, date, err)
 	}
 	if need&NeedOther != 0 {
-		note(NeedOther, time.Time{}, e.gatherOther(ctx, c, in))
+		note(NeedOther, time.Time{}, e.gatherOther(ctx, c, s, in))
 	}
 }
 
 // gatherOther looks at the other item of a replacement.
-func (e *Engine) gatherOther(ctx context.Context, c *Credential, in *In) error {
+func (e *Engine) gatherOther(ctx context.Context, c *Credential, s *Session, in *In) error {
 	id, v := in.otherID(), &in.View
 	p, ctx := c.portalOf(id), WithPurpose(ctx, PurposeSafety)
 	var err error
 	if v.OtherItem, err = p.Item(ctx, id); err != nil {
 		return err
 	}
-	v.Other, err = p.App(ctx, id, v.OtherItem.Owner)
+	if v.Other, err = p.App(ctx, id, v.OtherItem.Owner); err != nil || in.Record.Former == nil {
+		return err
+	}
+	for _, slot := range Slots() {
+		if err := e.askHeld(ctx, c, s, in, slot); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// askHeld probes the former item's key of one slot: a key of somebody unknown may stand
+// there by now.
+func (e *Engine) askHeld(ctx context.Context, c *Credential, s *Session, in *In, slot Slot) error {
+	v, f := &in.View, in.Record.Former
+	key, ok := e.findKey(ctx, c, s, v, f.key(slot))
+	if !ok || !v.Other.Active[slot] {
+		return nil
+	}
+	proof, err := c.portalOf(f.Record.ID).Prove(ctx, key, concrete(first(v.Other.Referrers)))
+	if err == nil {
+		v.OtherHeld[slot] = Held{Asked: true, Valid: proof.Valid}
+	}
 	return err
 }
 
@@ -169,9 +191,13 @@ func oldFingerprint(r *Record) Fingerprint {
 	return r.Previous.Fingerprint
 }
 
-// oldKey finds the previous key in memory, in a sink, or in a sink's history.
+// oldKey finds the previous key.
 func (e *Engine) oldKey(ctx context.Context, c *Credential, s *Session, in *In) (Secret, bool) {
-	v, fp := &in.View, oldFingerprint(&in.Record)
+	return e.findKey(ctx, c, s, &in.View, oldFingerprint(&in.Record))
+}
+
+// findKey finds a key in memory, in a sink, or in a sink's history.
+func (e *Engine) findKey(ctx context.Context, c *Credential, s *Session, v *View, fp Fingerprint) (Secret, bool) {
 	if fp == "" {
 		return Secret{}, false
 	}
@@ -190,14 +216,17 @@ func (e *Engine) oldKey(ctx context.Context, c *Credential, s *Session, in *In) 
 	return v.find(fp)
 }
 
-// referrer that probes send: the configured one, else the app's first, made
-// concrete where it is a pattern.
+// referrer that probes send: the configured one, else the app's first.
 func (c *Credential) referrer(in *In) string {
 	pattern := in.Record.Referrer
 	if in.View.Have&NeedApp != 0 && len(in.View.App.Referrers) > 0 {
 		pattern = in.View.App.Referrers[0]
 	}
-	pattern = cmp.Or(c.Referrer, pattern)
+	return concrete(cmp.Or(c.Referrer, pattern))
+}
+
+// concrete is a referrer that a pattern allows.
+func concrete(pattern string) string {
 	if pattern == "" {
 		return ""
 	}

@@ -121,3 +121,44 @@ func TestReplacementAsksTheGates(t *testing.T) {
 		g.untilReplaced()
 	})
 }
+
+// A key that somebody makes in the former item meanwhile is left alone: where our own is
+// still in a sink's history it is asked, and where it is not, the slot's date tells.
+func TestReplacementLeavesSomebodysKey(t *testing.T) {
+	for name, c := range map[string]struct {
+		date time.Duration // from ours
+		has  bool          // a sink still has our key
+		left bool
+	}{
+		"another date":            {40 * day, true, true},
+		"our date":                {0, true, true},
+		"another date, no key":    {40 * day, false, true},
+		"our date, no key: taken": {0, false, false}, // nothing tells it from ours
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				g := at(t, PhaseOverlap)
+				withHeir(t, g)
+				g.replace()
+				g.until("promotion", func(r AdvanceResult) bool { return r.Step == StepPromote })
+				other := g.portal.put(Slot1, g.portal.dates[Slot1].Add(c.date))
+				if !c.has {
+					g.session.old.Forget()
+					for _, s := range []*fakeSink{g.vault, g.file} {
+						s.versions = s.versions[len(s.versions)-1:]
+					}
+				}
+				if !c.left {
+					g.untilReplaced()
+					return
+				}
+				res := g.until("the wait", func(r AdvanceResult) bool { return r.Blocked == ReasonOccupied })
+				if other.revoked || !strings.Contains(res.Detail, "slot 1 of item "+string(testItem)) {
+					t.Errorf("revoked: %t, told %q", other.revoked, res.Detail)
+				}
+				g.portal.kill(Slot1)
+				g.untilReplaced()
+			})
+		})
+	}
+}

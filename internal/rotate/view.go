@@ -35,12 +35,16 @@ type View struct {
 	OldHad       bool  // some sink or the session still had the previous key
 	Other        App   // NeedOther's
 	OtherItem    Item
+	OtherHeld    [3]Held     // by Slot: what became of our keys of the former item
 	Gates        []GateView // in the order of the config
 	Errs         map[Need]error
 	Skew         time.Duration
 	SkewKnown    bool
 	Since        time.Time // when the first look began
 }
+
+// Held is a key of ours that somebody still has, and the portal's word about it.
+type Held struct{ Asked, Valid bool }
 
 // SinkView is one sink's entry or the error of reading it.
 type SinkView struct {
