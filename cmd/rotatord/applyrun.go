@@ -231,8 +231,6 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 		err = m.firstKey(ctx)
 	case credspec.ActShare:
 		err = m.client.ShareItem(ctx, id, m.owner, m.spec.Sharing == credspec.ShareOrg)
-	case credspec.ActPromote, credspec.ActOverlap, credspec.ActRevoke, credspec.ActUnprotect, credspec.ActDelete:
-		err = fmt.Errorf("%s is no step of a creation from the config", s.Act)
 	}
 	return "", err
 }

@@ -1,9 +1,6 @@
 package credspec
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // Act is the one thing to do next. Each is one request, or one write of ours.
 type Act string
@@ -23,15 +20,6 @@ const (
 	ActFirstKey Act = "first_key" // an ordinary rotation of a credential without a key
 	ActDone     Act = "done"
 	ActStuck    Act = "stuck" // nothing is safe: a person decides, Step.Why says about what
-)
-
-// The further acts of a replacement.
-const (
-	ActPromote   Act = "promote"   // note that every sink serves the new credential's key
-	ActOverlap   Act = "overlap"   // both credentials' keys work, until Step.Until
-	ActRevoke    Act = "revoke"    // both keys of the old credential
-	ActUnprotect Act = "unprotect" // the old item
-	ActDelete    Act = "delete"    // the old item
 )
 
 // Step is what to do next and why.
@@ -222,12 +210,6 @@ func (c Creation) Refused(s Step) Creation {
 	default:
 	}
 	return c
-}
-
-// Before tells whether one act of a creation comes before another.
-func Before(a, b Act) bool {
-	order := []Act{ActFolder, ActItem, ActKeep, ActRemove, ActRegister, ActTidy, ActProtect, ActShare, ActRecord, ActFirstKey, ActDone}
-	return slices.Index(order, a) < slices.Index(order, b)
 }
 
 // Steps lists what a creation will do from its beginning if nothing goes wrong, for a plan.

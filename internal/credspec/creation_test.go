@@ -147,9 +147,3 @@ func TestJournalOfACreation(t *testing.T) {
 		t.Error("the registration is still open")
 	}
 }
-
-func TestOrderOfActs(t *testing.T) {
-	if !Before(ActItem, ActRegister) || Before(ActFirstKey, ActRecord) {
-		t.Error("the order is wrong")
-	}
-}

@@ -3,7 +3,7 @@
 //
 // It holds the table of privileges per product, checks a specification before the
 // portal refuses it (Validate), compares it with what the portal has (Diff), and says
-// step by step how a credential is created (Creation) and replaced (Replacement).
+// step by step how a credential is created (Creation).
 // Everything here is pure: no request, no clock, no file. The caller reads, performs
 // one step, writes its journal, and asks again; that is what makes it safe to be
 // killed anywhere.

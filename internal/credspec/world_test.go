@@ -11,9 +11,8 @@ import (
 
 // worldItem is an item of the model portal.
 type worldItem struct {
-	id                     string
-	app, protected, tagged bool
-	keyed, replaced        bool
+	id                            string
+	app, protected, tagged, keyed bool
 }
 
 // late is a request whose answer was lost and that has not taken effect yet.
@@ -30,11 +29,11 @@ type world struct {
 	now      time.Time
 	spec     *Spec
 	folder   bool
-	items    []*worldItem
+	items    []*worldItem // with the mark
 	pending  []late
 	recorded string
 	served   string // item whose key every sink serves
-	journal  Replacement
+	journal  Creation
 	made     int // items ever made
 	reported map[string]bool
 	beyond   bool // a late request may act after the horizon
@@ -62,14 +61,12 @@ func (w *world) settle() {
 }
 
 // see reads everything afresh.
-func (w *world) see() ReplacementSeen {
+func (w *world) see() Seen {
 	w.settle()
-	c := w.journal.New
+	c := w.journal
 	s := Seen{Folder: w.folder}
 	for _, it := range w.items {
-		if it.replaced {
-			s.Candidates = append(s.Candidates, Candidate{it.id, it.app})
-		}
+		s.Candidates = append(s.Candidates, Candidate{it.id, it.app})
 	}
 	it := w.find(c.Item)
 	if it == nil && c.Item == "" && len(s.Candidates) == 1 {
@@ -80,15 +77,9 @@ func (w *world) see() ReplacementSeen {
 		have := portalHas()
 		have.Protected = it.protected
 		s.HasApp, s.Settings, s.Marked, s.Recorded = it.app, have, it.tagged, w.recorded == it.id
+		s.Keyed = w.served == it.id && it.keyed
 	}
-	out := ReplacementSeen{New: s, Serving: ServeOld, Valid: true, OldGone: w.find("old") == nil}
-	if w.served != "old" {
-		out.Serving = ServeNew
-	}
-	if old := w.find("old"); old != nil {
-		out.OldActive, out.OldProtected = old.keyed, old.protected
-	}
-	return out
+	return s
 }
 
 // effect of a step at the portal or the sinks; the id of what it made.
@@ -100,7 +91,7 @@ func (w *world) effect(s Step) (do func(), id string) {
 	case ActItem:
 		w.made++
 		id = fmt.Sprintf("new%d", w.made)
-		return func() { w.items = append(w.items, &worldItem{id: id, tagged: true, replaced: true}) }, id
+		return func() { w.items = append(w.items, &worldItem{id: id, tagged: true}) }, id
 	case ActRemove:
 		return func() { w.items = slices.DeleteFunc(w.items, func(o *worldItem) bool { return o.id == s.Item }) }, ""
 	case ActRegister:
@@ -114,16 +105,10 @@ func (w *world) effect(s Step) (do func(), id string) {
 		return func() { it.tagged = false }, ""
 	case ActProtect:
 		return func() { it.protected = true }, ""
-	case ActUnprotect:
-		return func() { it.protected = false }, ""
 	case ActRecord:
 		return func() { w.recorded = s.Item }, ""
 	case ActFirstKey:
 		return func() { it.keyed = true; w.served = s.Item }, ""
-	case ActRevoke:
-		return func() { it.keyed = false }, ""
-	case ActDelete:
-		return func() { w.items = slices.DeleteFunc(w.items, func(o *worldItem) bool { return o.id == s.Item }) }, ""
 	default:
 		return func() {}, ""
 	}
@@ -132,11 +117,11 @@ func (w *world) effect(s Step) (do func(), id string) {
 // turn reads, takes one step, and may be killed or lose the answer on the way.
 func (w *world) turn(trouble func(string) bool) Step {
 	seen := w.see()
-	s := w.journal.Next(w.spec, seen, w.now, replaceOptions())
+	s := w.journal.Next(w.spec, seen, w.now, horizon)
 	for _, id := range s.Extra {
 		w.reported[id] = true
 	}
-	if s.Act == ActWait || s.Act == ActOverlap {
+	if s.Act == ActWait {
 		w.now = maxTime(w.now.Add(time.Second), s.Until)
 		return s
 	}
@@ -164,7 +149,7 @@ func (w *world) turn(trouble func(string) bool) Step {
 	if trouble("killed before the answer was noted") {
 		return s
 	}
-	w.journal = w.journal.End(s, id, w.now)
+	w.journal = w.journal.End(s, id)
 	return s
 }
 
@@ -175,39 +160,27 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-func newWorld(t *rapid.T, beyond bool) *world {
-	return &world{t: t, now: epoch(), spec: tutorial(), items: []*worldItem{{id: "old", app: true, protected: true, keyed: true}}, served: "old", recorded: "old",
-		journal: Replacement{Old: "old", New: Creation{Mark: "m"}}, reported: map[string]bool{}, beyond: beyond}
-}
-
 // check what must hold at every moment.
 func (w *world) check(s Step) {
-	if it := w.find(w.served); it == nil || !it.keyed {
+	if !w.beyond && len(w.items) > 1 {
+		w.t.Fatalf("after %s there are %d items", s.Act, len(w.items))
+	}
+	if it := w.find(w.served); w.served != "" && (it == nil || !it.keyed) {
 		w.t.Fatalf("after %s the served key of %s is dead", s.Act, w.served)
-	}
-	ours := 0
-	for _, it := range w.items {
-		if it.replaced {
-			ours++
-		}
-	}
-	if !w.beyond && ours > 1 {
-		w.t.Fatalf("after %s there are %d new items", s.Act, ours)
 	}
 }
 
-// Whatever is killed, refused, lost or late: there are never two items, none is left that
-// nobody was told of, the served key is always valid, and in the end the new one serves and
-// the old one is gone.
-func TestReplacementSurvivesACrashAnywhere(t *testing.T) { replaceUnder(t, false) }
+// Whatever is killed, refused, lost or late: there are never two items, and in the end the
+// one is served and in the config.
+func TestCreationSurvivesACrashAnywhere(t *testing.T) { createUnder(t, false) }
 
 // A request that acts after the horizon breaks an assumption: then there may be two items,
 // and the second is reported and removed, or left to a person.
-func TestReplacementReportsWhatComesTooLate(t *testing.T) { replaceUnder(t, true) }
+func TestCreationReportsWhatComesTooLate(t *testing.T) { createUnder(t, true) }
 
-func replaceUnder(t *testing.T, beyond bool) {
+func createUnder(t *testing.T, beyond bool) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t, beyond)
+		w := &world{t: t, now: epoch(), spec: tutorial(), journal: Creation{Mark: "m"}, reported: map[string]bool{}, beyond: beyond}
 		left := rapid.IntRange(0, 12).Draw(t, "troubles")
 		trouble := func(what string) bool {
 			if left > 0 && rapid.IntRange(0, 4).Draw(t, what) == 0 {
@@ -229,15 +202,15 @@ func replaceUnder(t *testing.T, beyond bool) {
 			}
 		}
 		for _, it := range w.items {
-			if it.id != w.served && it.id != "old" && !w.reported[it.id] {
+			if it.id != w.served && !w.reported[it.id] {
 				t.Fatalf("ended with %+v, and nobody was told of %s: %+v", s, it.id, w.items)
 			}
 		}
 		if s.Act == ActStuck && beyond {
 			return
 		}
-		if s.Act != ActDone || w.find("old") != nil || w.served == "old" || len(w.items) != 1 || w.recorded != w.served {
-			t.Fatalf("ended with %+v: items %v, served %s, config names %s, journal %+v", s, len(w.items), w.served, w.recorded, w.journal)
+		if s.Act != ActDone || len(w.items) != 1 || w.served == "" || w.recorded != w.served {
+			t.Fatalf("ended with %+v: items %v, served %q, config names %q, journal %+v", s, len(w.items), w.served, w.recorded, w.journal)
 		}
 	})
 }
