@@ -48,10 +48,7 @@ func (a *absorber) app() {
 	if a.r.ClientID == "" {
 		a.r.ClientID = v.App.ClientID
 	}
-	a.r.Referrer = ""
-	if len(v.App.Referrers) > 0 {
-		a.r.Referrer = v.App.Referrers[0]
-	}
+	a.r.Referrer = first(v.App.Referrers)
 	for _, s := range Slots() {
 		st := &a.r.Slots[s]
 		st.Active, st.SeenAt = v.App.Active[s], a.in.Now

@@ -110,7 +110,7 @@ func (in *In) sinkDrift() (Drift, string) {
 			}
 			continue
 		}
-		if i > 0 && (sh == showsNever || sh == showsVanished || sh == showsPrevious || sh == showsFormer) {
+		if i > 0 && (sh == showsNever || wentBack(sh)) {
 			return DriftSinksDiffer, "sink " + s.Name + " does not show the key that " + in.View.Sinks[0].Name + " serves"
 		}
 		return driftOf(sh), fmt.Sprintf("sink %s shows %s (%s)", s.Name, orNothing(s.Entry.Key.Fingerprint()), sh)

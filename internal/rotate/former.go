@@ -41,8 +41,6 @@ type FormerMeta struct {
 // Heir is the item that is to take over.
 type Heir struct {
 	ID ID `json:"id"`
-	// Record is what the journal knows of it from an earlier try.
-	Record *Record `json:"record,omitempty"`
 	// Made: rotatord made the item for this, and removes it where it is given up.
 	Made bool `json:"made,omitempty"`
 	Keep bool `json:"keep,omitempty"` // the present item is kept, without keys
@@ -54,11 +52,7 @@ type Heir struct {
 // it becomes the former item, and goes if rotatord made it.
 func (r *Record) drop(by string, now time.Time) {
 	h := r.Request.Heir
-	old := Record{Name: r.Name, ID: h.ID, Phase: PhaseIdle}
-	if h.Record != nil {
-		old = *h.Record
-	}
-	r.Former = &Former{Record: old, Since: now, By: by, Rushed: true, Keep: !h.Made, PromotedAt: now, RetireAt: now}
+	r.Former = &Former{Record: Record{Name: r.Name, ID: h.ID, Phase: PhaseIdle}, Since: now, By: by, Rushed: true, Keep: !h.Made, PromotedAt: now, RetireAt: now}
 	r.Formerly = formerly(r.Formerly, h.ID, r.ID)
 	r.Request = nil
 }

@@ -218,11 +218,11 @@ func (e *Engine) findKey(ctx context.Context, c *Credential, s *Session, v *View
 
 // referrer that probes send: the configured one, else the app's first.
 func (c *Credential) referrer(in *In) string {
-	pattern := in.Record.Referrer
-	if in.View.Have&NeedApp != 0 && len(in.View.App.Referrers) > 0 {
-		pattern = in.View.App.Referrers[0]
+	seen := ""
+	if in.View.Have&NeedApp != 0 {
+		seen = first(in.View.App.Referrers)
 	}
-	return concrete(cmp.Or(c.Referrer, pattern))
+	return concrete(cmp.Or(c.Referrer, seen, in.Record.Referrer))
 }
 
 // concrete is a referrer that a pattern allows.

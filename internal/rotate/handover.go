@@ -17,32 +17,21 @@ func (w *work) handover() {
 	}
 	old, q := w.rec, *w.rec.Request
 	old.Request = nil
-	heir := Record{}
-	if q.Heir.Record != nil {
-		heir = *q.Heir.Record
-	}
 	app := &w.in.View.Other
-	heir.Name, heir.ID, heir.Epoch, heir.Owner, heir.ClientID = old.Name, q.Heir.ID, old.Epoch, w.in.View.OtherItem.Owner, app.ClientID
-	heir.Referrer = first(app.Referrers)
-	heir.AdoptedAt, heir.Hold, heir.LastRotation, heir.TopGeneration = old.AdoptedAt, old.Hold, old.LastRotation, w.top()
-	heir.SurveyedAt = w.in.Now
+	heir := Record{Name: old.Name, ID: q.Heir.ID, Epoch: old.Epoch, Owner: w.in.View.OtherItem.Owner, ClientID: app.ClientID, Referrer: first(app.Referrers),
+		AdoptedAt: old.AdoptedAt, Hold: old.Hold, LastRotation: old.LastRotation, TopGeneration: w.top(), SurveyedAt: w.in.Now, HookDue: old.HookDue}
 	if heir.ID.Portal == old.ID.Portal {
 		heir.Offset = old.Offset
 	}
 	for _, s := range Slots() {
-		st := &heir.Slots[s]
-		st.Active, st.SeenAt, st.Expires = app.Active[s], w.in.Now, w.in.View.OtherItem.Expires[s]
-		if !st.Active && st.Use != UseOwn {
-			st.Use, st.Since = UseEmpty, w.in.Now
-		}
+		heir.Slots[s] = SlotState{Use: UseEmpty, Since: w.in.Now, SeenAt: w.in.Now, Expires: w.in.View.OtherItem.Expires[s]}
 	}
 	heir.Former = &Former{Record: old, Since: w.in.Now, By: q.By, Keep: q.Heir.Keep, Rushed: q.Heir.Compromised, Made: q.Heir.Made}
 	heir.Formerly = formerly(old.Formerly, old.ID, heir.ID)
-	heir.Hooked, heir.HookDue = nil, old.HookDue
 	w.event(Event{Kind: EventHandedOver, Actor: q.By, Detail: w.d.Detail})
 	w.rec = heir
 	w.s.listed, w.s.look = [3]ListedKey{}, false
-	w.open(&Rotation{Reason: ReasonReplace, Target: w.d.Slot, By: q.By, Compromised: q.Heir.Compromised, TargetWasActive: app.Active[w.d.Slot]})
+	w.open(&Rotation{Reason: ReasonReplace, Target: w.d.Slot, By: q.By, Compromised: q.Heir.Compromised})
 }
 
 func first(list []string) string {
@@ -105,8 +94,7 @@ func (w *work) promoteFormer(rot *Rotation) {
 
 // retireFormer revokes the key in one slot of the former item.
 func (w *work) retireFormer(ctx context.Context) {
-	if time.Since(w.in.View.Since) > freshFor {
-		w.fail(EffectRevoke, &Error{Op: "revoke", Kind: KindTransient, Err: fmt.Errorf("what was read for it is older than %s", freshFor)})
+	if !w.fresh(EffectRevoke) {
 		return
 	}
 	f, slot := *w.rec.Former, w.d.Slot
@@ -147,19 +135,12 @@ func (w *work) removeFormer(ctx context.Context) {
 		}
 	}
 	if CauseOf(err) != CauseNotFound {
-		w.failRemove(err)
+		w.fail(EffectRemove, err)
 		return
 	}
 	w.rec.Revoke = Ladder{}
 	w.done(EffectRemove, Event{Detail: "item " + string(id.Item)})
 	w.formerEnd()
-}
-
-// failRemove climbs the ladder of revocations, too: an item that will not go delays nothing.
-func (w *work) failRemove(err error) {
-	w.effect, w.err = EffectRemove, err
-	now := time.Now().UTC().Round(0)
-	w.failLadder(EffectRemove, err, now)
 }
 
 // formerEnd: nothing is left of the former item that could be used.

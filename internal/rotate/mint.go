@@ -11,8 +11,7 @@ import (
 // mint journals the intent and the time of sending, then asks for the key. Its
 // outcome is known, known not to have happened, or unknown (rule 6).
 func (w *work) mint(ctx context.Context) {
-	if time.Since(w.in.View.Since) > freshFor {
-		w.fail(EffectMint, &Error{Op: "mint", Kind: KindTransient, Err: fmt.Errorf("what was read for it is older than %s", freshFor)})
+	if !w.fresh(EffectMint) {
 		return
 	}
 	before := w.rec

@@ -2,6 +2,7 @@ package rotate
 
 import (
 	"context"
+	"fmt"
 	"hash/fnv"
 	"time"
 )
@@ -90,8 +91,8 @@ func (w *work) done(ef Effect, ev Event) {
 func (w *work) fail(ef Effect, err error) {
 	w.effect, w.err = ef, err
 	r, p, now := &w.rec, &w.c.Policy, time.Now().UTC().Round(0)
-	if ef == EffectRevoke {
-		w.failRevoke(err, now)
+	if ef == EffectRevoke || ef == EffectRemove {
+		w.failLadder(ef, err, now)
 		return
 	}
 	if !everybodys(err) {
@@ -112,6 +113,15 @@ func (w *work) fail(ef Effect, err error) {
 	}
 }
 
+// fresh tells whether what was read is recent enough to act on (rule 1); else ef has failed.
+func (w *work) fresh(ef Effect) bool {
+	if time.Since(w.in.View.Since) <= freshFor {
+		return true
+	}
+	w.fail(ef, &Error{Op: string(ef), Kind: KindTransient, Err: fmt.Errorf("what was read for it is older than %s", freshFor)})
+	return false
+}
+
 // vetoPace is how many first back-offs a hook that said no is left alone at least, and
 // later a sixteenth of the time that the rotation has waited.
 const vetoPace = 10
@@ -123,9 +133,7 @@ func everybodys(err error) bool {
 	return KindOf(err) == KindRateLimited || KindOf(err) == KindVeto || CauseOf(err) == CauseBreakerOpen
 }
 
-// failRevoke climbs the ladder of revocations.
-func (w *work) failRevoke(err error, now time.Time) { w.failLadder(EffectRevoke, err, now) }
-
+// failLadder climbs the ladder of revocations: what will not go delays nothing else.
 func (w *work) failLadder(ef Effect, err error, now time.Time) {
 	l, p := &w.rec.Revoke, &w.c.Policy
 	if l.Attempts == 0 {

@@ -35,23 +35,15 @@ func (in *In) decideHandover() Decision {
 	return Decision{Step: StepHandover, Due: ReasonReplace, Slot: target, Detail: "item " + string(q.Heir.ID.Item) + " takes over from " + string(r.ID.Item)}
 }
 
-// heirSlot is where the heir's first key goes: an empty slot, or one with a lost key of
-// ours from an earlier try; NoSlot where somebody unknown made a key.
+// heirSlot is where the heir's first key goes; NoSlot where it holds keys, which somebody
+// unknown made.
 func (in *In) heirSlot() Slot {
-	best := NoSlot
 	for _, s := range Slots() {
-		active, own := in.View.Other.Active[s], false
-		if k := in.Record.Request.Heir.Record; k != nil {
-			own = k.Slots[s].Use == UseOwn
-		}
-		switch {
-		case active && !own:
+		if in.View.Other.Active[s] {
 			return NoSlot
-		case best == NoSlot, !active && in.View.Other.Active[best]:
-			best = s
 		}
 	}
-	return best
+	return Slot1
 }
 
 // otherGone tells that the portal does not show the other item any more.

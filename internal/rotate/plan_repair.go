@@ -52,15 +52,8 @@ func (in *In) decideRepair() (Decision, bool) {
 
 // lags tells whether a later sink is to be copied from the first one.
 func (in *In) lags(e Entry) bool {
-	switch in.show(e) {
-	case showsNever, showsVanished, showsPrevious, showsFormer:
-		return true
-	case showsLive:
-		return in.oldMeta(e)
-	case showsNew, showsAhead, showsForeign, showsOtherItem, showsNewFormat:
-		return false
-	}
-	return false
+	sh := in.show(e)
+	return sh == showsNever || wentBack(sh) || sh == showsLive && in.oldMeta(e)
 }
 
 // oldMeta: the sink serves the live key with facts that say otherwise.

@@ -9,8 +9,7 @@ import (
 // revoke kills the key of one slot: the previous one after its overlap, an orphan,
 // or what a person named. The intent is journalled first, the end is proved after.
 func (w *work) revoke(ctx context.Context) {
-	if time.Since(w.in.View.Since) > freshFor {
-		w.fail(EffectRevoke, &Error{Op: "revoke", Kind: KindTransient, Err: fmt.Errorf("what was read for it is older than %s", freshFor)})
+	if !w.fresh(EffectRevoke) {
 		return
 	}
 	slot := w.d.Slot

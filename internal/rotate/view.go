@@ -35,7 +35,7 @@ type View struct {
 	OldHad       bool  // some sink or the session still had the previous key
 	Other        App   // NeedOther's
 	OtherItem    Item
-	OtherHeld    [3]Held     // by Slot: what became of our keys of the former item
+	OtherHeld    [3]Held    // by Slot: what became of our keys of the former item
 	Gates        []GateView // in the order of the config
 	Errs         map[Need]error
 	Skew         time.Duration
