@@ -245,11 +245,11 @@ func (a *adapters) newCredential(cr *config.Credential, calendars *config.Calend
 	if cal != nil {
 		c.Policy.Calendar = cal
 	}
-	for _, t := range cr.Targets() {
-		s, err := a.sinkOf(cr, t)
-		if err != nil {
-			return daemon.Managed{}, err
-		}
+	list, err := a.sinksOf(cr)
+	if err != nil {
+		return daemon.Managed{}, err
+	}
+	for _, s := range list {
 		c.Sinks = append(c.Sinks, &countedSink{Sink: s, metrics: a.metrics, troubles: &a.troubles})
 	}
 	if len(cr.Probe.URLs) > 0 {

@@ -252,6 +252,21 @@ func (m *maker) check(ctx context.Context) (folder bool, problems []credspec.Pro
 	return folder, problems, err
 }
 
+// checkAndRun is a run without a person who reads what check finds.
+func (m *maker) checkAndRun(ctx context.Context) error {
+	_, problems, err := m.check(ctx)
+	for _, p := range problems {
+		if !p.Warning {
+			err = errors.Join(err, errors.New(p.Text()))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	_, err = m.run(ctx)
+	return err
+}
+
 // writable tries, in memory, what ActRecord will do, and whether the file may be replaced.
 func (m *maker) writable() error {
 	if m.cr.Made() || m.takes != nil || m.journalled {

@@ -3,15 +3,11 @@ package main
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"io"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"rotatord/internal/config"
@@ -21,9 +17,8 @@ import (
 	"rotatord/internal/rotate"
 )
 
-// maker makes one credential, step by step. Its progress is a file of the state directory,
-// STATE/creations/NAME.json, and not the journal, which a running daemon has locked: apply
-// works beside it. The file is gone when all is done.
+// maker makes one credential, step by step. Its progress is STATE/creations/NAME.json: apply
+// works beside a running daemon.
 type maker struct {
 	c      *cli
 	a      *adapters
@@ -49,9 +44,14 @@ func newMaker(c *cli, a *adapters, cr *config.Credential) *maker {
 	return &maker{c: c, a: a, cr: cr, client: a.portals[cr.Portal], spec: a.cfg.Spec(cr), kill: func(string) error { return nil }}
 }
 
-func (m *maker) path() string {
-	return filepath.Join(string(m.a.cfg.State.Dir), "creations", string(m.cr.Name)+".json")
+// silentMaker is a maker of the daemon's: what it does is in the log and the history.
+func silentMaker(a *adapters, cr *config.Credential, spec *credspec.Spec) *maker {
+	m := newMaker(&cli{stdio: stdio{out: io.Discard, err: io.Discard}, json: true}, a, cr)
+	m.spec = spec
+	return m
 }
+
+func (m *maker) file() progressFile { return progressOf(m.a.cfg, "creations", m.cr.Name) }
 
 // progress is what is on disk.
 type progress struct {
@@ -61,32 +61,26 @@ type progress struct {
 
 // load the progress; begun tells whether there is any.
 func (m *maker) load() (begun bool, err error) {
-	b, err := os.ReadFile(m.path())
-	if errors.Is(err, fs.ErrNotExist) {
+	var p progress
+	if begun, err = m.file().read(&p); err == nil && begun && p.Mark == "" {
+		err = fmt.Errorf("read progress %s: it has no mark", m.file())
+	}
+	if err != nil {
+		return false, fmt.Errorf("%w; if it is damaged, look at the portal for items tagged rotatord-..., then remove the file", err)
+	}
+	if !begun {
 		m.state = credspec.Creation{Mark: "rotatord-" + strings.ToLower(rand.Text())}
 		return false, nil
 	}
-	if err != nil {
-		return false, fmt.Errorf("read progress: %w", err)
-	}
-	var p progress
-	err = json.Unmarshal(b, &p)
 	m.state = p.Creation
 	m.aim(p.Takeover)
-	if err != nil || m.state.Mark == "" {
-		return false, fmt.Errorf("read progress: %s is damaged; look at the portal for items tagged rotatord-..., then remove the file", m.path())
-	}
 	return true, nil
 }
 
 // save is on disk when it returns.
 func (m *maker) save(s credspec.Creation) error {
-	b, err := json.Marshal(progress{s, m.takes})
-	if err != nil {
-		return fmt.Errorf("write progress: %w", err)
-	}
-	if err := writeConfig(m.path(), append(b, '\n')); err != nil {
-		return fmt.Errorf("write progress: %w", err)
+	if err := m.file().write(progress{s, m.takes}); err != nil {
+		return err
 	}
 	m.state = s
 	return m.kill("saved")
@@ -94,7 +88,7 @@ func (m *maker) save(s credspec.Creation) error {
 
 // lock keeps a second apply of the same credential out.
 func (m *maker) lock() (release func(), err error) {
-	if release, err = lockBeside(m.path(), "apply of "+string(m.cr.Name)); err != nil {
+	if release, err = m.file().lock("apply of " + string(m.cr.Name)); err != nil {
 		return nil, err
 	}
 	if _, err := m.load(); err != nil { // what another one did before we had the lock
@@ -102,21 +96,6 @@ func (m *maker) lock() (release func(), err error) {
 		return nil, err
 	}
 	return release, nil
-}
-
-// lockBeside locks a progress file against a second process that does the same.
-func lockBeside(path, what string) (release func(), err error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("lock progress: %w", err)
-	}
-	f, err := os.OpenFile(path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock progress: %w", err)
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another %s is at work (%s)", what, f.Name()), f.Close())
-	}
-	return func() { _ = f.Close() }, nil // the lock goes with the descriptor
 }
 
 // run until the credential is there; the steps that were taken come back.
@@ -135,7 +114,7 @@ func (m *maker) run(ctx context.Context) ([]credspec.Step, error) {
 		}
 		switch step.Act {
 		case credspec.ActDone:
-			return steps, m.finish()
+			return steps, m.file().remove()
 		case credspec.ActStuck:
 			return steps, fmt.Errorf("%s: %s", orDash(step.Item), step.Why)
 		case credspec.ActWait:
@@ -185,14 +164,6 @@ func (m *maker) step(ctx context.Context, s credspec.Step) error {
 		return err
 	}
 	return m.save(m.state.End(s, item))
-}
-
-// finish: the progress is not needed any more.
-func (m *maker) finish() error {
-	if err := os.Remove(m.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove progress: %w", err)
-	}
-	return nil
 }
 
 // act makes the one request of a step.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"syscall"
@@ -85,11 +83,11 @@ func (c *creator) run(ctx context.Context) {
 // unserved refuses where a sink has a key already: its item is known to somebody, or to a
 // journal that is lost, and a second one is not wanted.
 func (c *creator) unserved(ctx context.Context, cr *config.Credential) error {
-	for _, t := range cr.Targets() {
-		sink, err := c.a.sinkOf(cr, t)
-		if err != nil {
-			return err
-		}
+	list, err := c.a.sinksOf(cr)
+	if err != nil {
+		return err
+	}
+	for _, sink := range list {
 		e, err := sink.Read(ctx)
 		if err != nil {
 			return err
@@ -106,8 +104,8 @@ func (c *creator) unserved(ctx context.Context, cr *config.Credential) error {
 
 // one credential's item, and a record of it in the journal that asks for its adoption.
 func (c *creator) one(ctx context.Context, cr *config.Credential) error {
-	m := newMaker(&cli{stdio: stdio{out: io.Discard, err: io.Discard}, json: true}, c.a, cr)
-	m.spec, m.journalled = c.spec[rotate.Name(cr.Name)], true
+	m := silentMaker(c.a, cr, c.spec[rotate.Name(cr.Name)])
+	m.journalled = true
 	m.command = func(ctx context.Context, cmd rotate.Command) error {
 		id := rotate.ID{Portal: rotate.PortalID(cr.Portal), Item: rotate.ItemID(m.state.Item)}
 		cmd.By = "rotatord"
@@ -128,14 +126,5 @@ func (c *creator) one(ctx context.Context, cr *config.Credential) error {
 			return err
 		}
 	}
-	if _, problems, err := m.check(ctx); err != nil || hasSpecError(problems) {
-		for _, p := range problems {
-			if !p.Warning {
-				err = errors.Join(err, errors.New(p.Text()))
-			}
-		}
-		return err
-	}
-	_, err = m.run(ctx)
-	return err
+	return m.checkAndRun(ctx)
 }

@@ -84,6 +84,19 @@ func (a *adapters) ownStore(name string, p *config.Portal) (*identity.Store, err
 	return a.stores[name], nil
 }
 
+// sinksOf a credential, in the order of the config.
+func (a *adapters) sinksOf(cr *config.Credential) ([]rotate.Sink, error) {
+	var out []rotate.Sink
+	for _, t := range cr.Targets() {
+		s, err := a.sinkOf(cr, t)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
 // sinkOf a credential: an own key's first one is its portal's identity store.
 func (a *adapters) sinkOf(cr *config.Credential, t config.Target) (rotate.Sink, error) {
 	if name := cr.OwnKeyOf(); name != "" && t.Sink == config.StoreSink {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -94,7 +93,7 @@ func pathName(cfg *config.Config, name config.Name) config.Name {
 func (c *cli) mayRename(ctx context.Context, s *session, cfg *config.Config, from config.Name) error {
 	for _, dir := range []string{"creations", "retirements"} {
 		path := progressOf(cfg, dir, from)
-		if _, err := os.Stat(path); err == nil {
+		if _, err := os.Stat(string(path)); err == nil {
 			return fmt.Errorf("rename %s refused: %s says that it is not done; finish that first", from, path)
 		}
 	}
@@ -109,11 +108,6 @@ func (c *cli) mayRename(ctx context.Context, s *session, cfg *config.Config, fro
 		return fmt.Errorf("rename %s refused: a rotation is in cut-over (%s); try again in a minute", from, p)
 	}
 	return nil
-}
-
-// progressOf a creation or a retirement.
-func progressOf(cfg *config.Config, dir string, name config.Name) string {
-	return filepath.Join(string(cfg.State.Dir), dir, string(name)+".json")
 }
 
 // putBack the config as it was, unless somebody has edited it since.

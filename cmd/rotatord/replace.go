@@ -137,7 +137,7 @@ func (m *maker) resume(ctx context.Context) (begun bool, err error) {
 	if err != nil || !over {
 		return true, err
 	}
-	if err := m.finish(); err != nil {
+	if err := m.file().remove(); err != nil {
 		return false, err
 	}
 	m.cr, m.client, m.takes = cr, client, nil

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -50,8 +48,8 @@ func (r *replacer) Replace(ctx context.Context, name rotate.Name, _ credspec.Cha
 	if st, ok := r.status(name); !ok || st.Former != nil || st.Request != nil {
 		return nil // it is on its way
 	}
-	if why, err := r.failedBefore(ctx, name); err != nil || why != "" {
-		return errors.Join(err, errorOf(why))
+	if err := r.failedBefore(ctx, name); err != nil {
+		return err
 	}
 	if _, busy := r.p.replacing.LoadOrStore(name, true); busy {
 		return nil
@@ -70,18 +68,11 @@ func (r *replacer) status(name rotate.Name) (daemon.Status, bool) {
 	return v.Status(time.Now()), ok
 }
 
-func errorOf(why string) error {
-	if why == "" {
-		return nil
-	}
-	return errors.New(why)
-}
-
 // failedBefore says when a replacement was given up or refused lately, and what a person does then.
-func (r *replacer) failedBefore(ctx context.Context, name rotate.Name) (string, error) {
+func (r *replacer) failedBefore(ctx context.Context, name rotate.Name) error {
 	entries, err := r.p.app.verbs().History(ctx, daemon.HistoryQuery{Name: name, Since: time.Now().Add(-quietAfterFailure)})
 	if err != nil {
-		return "", err
+		return err
 	}
 	why := ""
 	for _, e := range entries {
@@ -97,17 +88,15 @@ func (r *replacer) failedBefore(ctx context.Context, name rotate.Name) (string, 
 		default:
 		}
 	}
-	if why != "" {
-		why += ": rotatord apply " + string(name) + " --replace tries it again"
+	if why == "" {
+		return nil
 	}
-	return why, nil
+	return fmt.Errorf("%s: rotatord apply %s --replace tries it again", why, name)
 }
 
 // one makes the item and orders that it takes over. Where it stops, the next look goes on.
 func (r *replacer) one(ctx context.Context, cr *config.Credential) error {
-	say := &cli{stdio: stdio{out: io.Discard, err: io.Discard}, json: true}
-	m := newMaker(say, r.a, cr)
-	m.spec = r.specs[rotate.Name(cr.Name)]
+	m := silentMaker(r.a, cr, r.specs[rotate.Name(cr.Name)])
 	m.ask = func(context.Context) (daemon.Status, error) {
 		st, ok := r.status(rotate.Name(cr.Name))
 		if !ok {
@@ -137,12 +126,5 @@ func (r *replacer) one(ctx context.Context, cr *config.Credential) error {
 		}
 		m.aim(&takeover{From: m.id(), Portal: cr.Portal})
 	}
-	if _, problems, err := m.check(ctx); err != nil || hasSpecError(problems) {
-		for _, p := range problems {
-			err = errors.Join(err, errors.New(p.Text()))
-		}
-		return err
-	}
-	_, err = m.run(ctx)
-	return err
+	return m.checkAndRun(ctx)
 }

@@ -102,7 +102,7 @@ func (c *cli) retireFrom(ctx context.Context, r *retirer, f retireFlags) error {
 		return usage("%s: the daemon signs in to portal %s with its key; give portals.%s.identity another one first", name, portal, portal)
 	}
 	if !f.dry {
-		release, err := lockBeside(r.path(), "retire of "+string(name))
+		release, err := r.file().lock("retire of " + string(name))
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (c *cli) retireFrom(ctx context.Context, r *retirer, f retireFlags) error {
 		return err
 	}
 	was, ended := gone[r.id()]
-	begun, err := r.load()
+	begun, err := r.file().read(&r.state)
 	if err != nil {
 		return err
 	}

@@ -350,7 +350,7 @@ func TestOneRetireAtATime(t *testing.T) {
 		dir  string
 		args []string
 	}{{"retirements", []string{"retire", "trail-map", "--yes"}}, {"creations", []string{"apply", "trail-map", "--replace", "--compromised", "--yes"}}} {
-		release, err := lockBeside(filepath.Join(w.dir, "state", one.dir, "trail-map.json"), "test")
+		release, err := progressFile(filepath.Join(w.dir, "state", one.dir, "trail-map.json")).lock("test")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -111,11 +111,11 @@ func (a *adapters) releaseSinks(ctx context.Context, cr *config.Credential) erro
 	if !known {
 		return nil
 	}
-	for _, t := range cr.Targets() {
-		s, err := a.sinkOf(cr, t)
-		if err != nil {
-			return err
-		}
+	list, err := a.sinksOf(cr)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
 		e, err := s.Read(ctx)
 		if err != nil {
 			return err

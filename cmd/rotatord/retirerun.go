@@ -2,13 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"rotatord/internal/config"
@@ -19,8 +15,7 @@ import (
 	"rotatord/internal/sinks"
 )
 
-// retirement is the progress of one, in STATE/retirements/NAME.json; the file is gone when all
-// is done. Up to Ended the journal's record and the portal say how far it is, after it this does.
+// retirement is the progress of one, in STATE/retirements/NAME.json. Up to Ended the journal's record and the portal say how far it is, after it this does.
 type retirement struct {
 	ID     rotate.ID `json:"id"`
 	By     string    `json:"by"`
@@ -45,36 +40,11 @@ type retirer struct {
 	kill func(point string) error
 }
 
-func (r *retirer) path() string {
-	return progressOf(r.a.cfg, "retirements", r.cr.Name)
-}
+func (r *retirer) file() progressFile { return progressOf(r.a.cfg, "retirements", r.cr.Name) }
 
-// load the progress; begun tells whether there is any.
-func (r *retirer) load() (begun bool, err error) {
-	b, err := os.ReadFile(r.path())
-	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &r.state)
-	}
-	if err != nil {
-		return false, fmt.Errorf("read progress %s: %w", r.path(), err)
-	}
-	return true, nil
-}
-
-// save is on disk when it returns.
 func (r *retirer) save(s retirement) error {
-	b, err := json.Marshal(s)
-	if err == nil {
-		err = os.MkdirAll(filepath.Dir(r.path()), 0o700)
-	}
-	if err == nil {
-		err = writeConfig(r.path(), append(b, '\n'))
-	}
-	if err != nil {
-		return fmt.Errorf("write progress: %w", err)
+	if err := r.file().write(s); err != nil {
+		return err
 	}
 	r.state = s
 	return r.kill("saved")
@@ -103,10 +73,7 @@ func (r *retirer) run(ctx context.Context) error {
 	if err := r.seeToItem(ctx); err != nil {
 		return err
 	}
-	if err := os.Remove(r.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("remove progress: %w", err)
-	}
-	return nil
+	return r.file().remove()
 }
 
 // end both keys by the engine's own revokes, prove it, and end the credential in the journal.
@@ -225,14 +192,14 @@ func (r *retirer) active(ctx context.Context, s rotate.Slot) (bool, error) {
 
 // proveDead asks the portal about each key that a sink still serves.
 func (r *retirer) proveDead(ctx context.Context) error {
-	for _, t := range r.cr.Targets() {
-		s, err := r.a.sinkOf(r.cr, t)
-		if err != nil {
-			return err
-		}
+	list, err := r.a.sinksOf(r.cr)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
 		e, err := s.Read(ctx)
 		if err != nil {
-			r.c.say("%s: sink %s cannot be read, so its key is not probed: %v", r.cr.Name, t.Sink, err)
+			r.c.say("%s: sink %s cannot be read, so its key is not probed: %v", r.cr.Name, s.Name(), err)
 			continue
 		}
 		if e.Key.IsZero() {
@@ -243,9 +210,9 @@ func (r *retirer) proveDead(ctx context.Context) error {
 		case err != nil:
 			return err
 		case p.Valid && (p.Item == "" || p.Item == r.state.ID.Item):
-			return &exitError{exitAttention, fmt.Errorf("sink %s serves %s, which still works although both flags are false; run the same command again in a minute", t.Sink, e.Key.Fingerprint())}
+			return &exitError{exitAttention, fmt.Errorf("sink %s serves %s, which still works although both flags are false; run the same command again in a minute", s.Name(), e.Key.Fingerprint())}
 		case p.Valid:
-			r.c.say("%s: sink %s serves a key of item %s: that is left alone", r.cr.Name, t.Sink, p.Item)
+			r.c.say("%s: sink %s serves a key of item %s: that is left alone", r.cr.Name, s.Name(), p.Item)
 		}
 	}
 	return nil
@@ -294,13 +261,13 @@ func (r *retirer) order(ctx context.Context, cmd rotate.Command) (daemon.Status,
 
 // seeToSinks as the person chose.
 func (r *retirer) seeToSinks(ctx context.Context) error {
-	for i, t := range r.cr.Targets() {
+	list, err := r.a.sinksOf(r.cr)
+	if err != nil {
+		return err
+	}
+	for i, s := range list {
 		if i < r.state.Sinks {
 			continue
-		}
-		s, err := r.a.sinkOf(r.cr, t)
-		if err != nil {
-			return err
 		}
 		if err := r.seeToSink(ctx, s); err != nil {
 			return err
