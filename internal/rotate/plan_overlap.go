@@ -29,9 +29,18 @@ func (in *In) decideOverlapQuiet() Decision {
 	if d, ok := in.decideMark(); ok {
 		return d
 	}
+	if both := NeedSinks | NeedProof; in.missing(both) == 0 && in.View.err(NeedSinks) == nil && in.View.err(NeedProof) == nil {
+		if d, ok := in.decideRepair(); ok {
+			return d // a valid proof moves the next probe, and the look is for this
+		}
+	}
 	if in.overlapOver() {
 		d := in.decideRetire()
-		if d.Step != StepNone || d.Need != 0 || in.Now.Before(in.nextProbe()) {
+		if d.Step != StepNone || d.Need != 0 {
+			return d
+		}
+		if probe := in.nextProbe(); in.Now.Before(probe) {
+			d.Next = earlier(probe, d.Next)
 			return d
 		}
 	}
