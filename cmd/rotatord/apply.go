@@ -309,9 +309,7 @@ func (m *maker) firstKey(ctx context.Context) error {
 		m.c.say("%s: mode is %s: the item is there, and no key is made", m.cr.Name, m.cr.Mode)
 		return nil
 	}
-	quiet := &cli{stdio: m.c.stdio, configPath: m.c.configPath, logLevel: m.c.logLevel}
-	quiet.out = m.c.err // what is printed to the pipe is apply's own
-	return attentionIsFine(quiet.act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name)))
+	return attentionIsFine(m.aside().act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name)))
 }
 
 // attentionIsFine: what else is the matter with a credential is told by status and plan.

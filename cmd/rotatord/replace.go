@@ -133,8 +133,8 @@ func (m *maker) resume(ctx context.Context) (begun bool, err error) {
 	if begun, err = m.load(); err != nil || !begun || m.takes == nil || m.state.Item == "" {
 		return begun, err
 	}
-	over, err := m.known(ctx, rotate.ItemID(m.state.Item))
-	if err != nil || !over {
+	st, err := m.status(ctx)
+	if err != nil || !takenOver(st, rotate.ItemID(m.state.Item)) {
 		return true, err
 	}
 	if err := m.file().remove(); err != nil {
@@ -144,25 +144,27 @@ func (m *maker) resume(ctx context.Context) (begun bool, err error) {
 	return m.load()
 }
 
-// known tells whether the journal has heard of the item that is to take over.
-func (m *maker) known(ctx context.Context, item rotate.ItemID) (bool, error) {
-	st, err := m.status(ctx)
-	if err != nil {
-		return false, err
-	}
-	asked := st.Request != nil && st.Request.Heir != nil && st.Request.Heir.ID.Item == item
-	return asked || st.Item == item || st.Former != nil && st.Former.Item == item, nil
+// takenOver tells whether the item that was to take over has done so, or was given up after that.
+func takenOver(st daemon.Status, item rotate.ItemID) bool {
+	return st.Item == item || st.Former != nil && st.Former.Item == item
 }
 
-// handOver orders that the item takes over. What was ordered before by a process that died
-// is not ordered again.
+// handOver orders that the item takes over.
 func (m *maker) handOver(ctx context.Context) error {
 	heir := &rotate.Heir{ID: rotate.ID{Portal: rotate.PortalID(m.takes.Portal), Item: rotate.ItemID(m.state.Item)}, Made: true, Keep: m.takes.Keep,
 		Compromised: m.takes.Compromised}
-	if known, err := m.known(ctx, heir.ID.Item); err != nil || known {
+	st, err := m.status(ctx)
+	if err != nil || takenOver(st, heir.ID.Item) {
 		return err
 	}
-	return m.order(ctx, rotate.Command{Kind: rotate.CommandReplace, Heir: heir})
+	return m.order(ctx, rotate.Command{Kind: rotate.CommandReplace, Heir: heir}) // given again, it is gone on with
+}
+
+// aside is a command line whose results go where apply's messages go: what is printed to the pipe is apply's own.
+func (m *maker) aside() *cli {
+	quiet := &cli{stdio: m.c.stdio, configPath: m.c.configPath, logLevel: m.c.logLevel}
+	quiet.out = m.c.err
+	return quiet
 }
 
 // order a command of whoever looks after the credential, and watch what becomes of it.
@@ -170,9 +172,7 @@ func (m *maker) order(ctx context.Context, cmd rotate.Command) error {
 	if m.command != nil {
 		return m.command(ctx, cmd)
 	}
-	quiet := &cli{stdio: m.c.stdio, configPath: m.c.configPath, logLevel: m.c.logLevel}
-	quiet.out = m.c.err // what is printed to the pipe is apply's own
-	return attentionIsFine(quiet.act(ctx, cmd, rotate.Name(m.cr.Name)))
+	return attentionIsFine(m.aside().act(ctx, cmd, rotate.Name(m.cr.Name)))
 }
 
 // retarget has the config name the items that the journal knows. Without it everything works

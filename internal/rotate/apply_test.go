@@ -185,3 +185,28 @@ func TestHoldActive(t *testing.T) {
 		}
 	}
 }
+
+// A command whose process was killed is given again by the same person, and gone on with.
+func TestTheSameCommandAgain(t *testing.T) {
+	heir := &Heir{ID: heirID(), Made: true}
+	for _, cmd := range []Command{{Kind: CommandRotate}, {Kind: CommandInvalidate, Slot: Slot1, OutageOK: true}, {Kind: CommandReplace, Heir: heir}} {
+		cmd.By = "ada"
+		r := Record{Name: "maps", ID: testID(), AdoptedAt: t0(), Live: KeyFacts{Slot: Slot1, Fingerprint: "AT1_x"}}
+		r, _, err := Apply(r, cmd, t0())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.RetryAt, r.Revoke.RetryAt = t0().Add(time.Hour), t0().Add(time.Hour)
+		again, ev, err := Apply(r, cmd, t0().Add(time.Minute))
+		if err != nil || !again.Request.At.Equal(t0()) || !again.RetryAt.IsZero() || !again.Revoke.RetryAt.IsZero() || !again.NextAt.Equal(t0().Add(time.Minute)) ||
+			ev.Detail != commandDetail(cmd)+", again" {
+			t.Errorf("%s again: %+v, %+v, %v", cmd.Kind, again, ev, err)
+		}
+		for _, other := range []Command{{Kind: cmd.Kind, Slot: cmd.Slot, OutageOK: cmd.OutageOK, Heir: cmd.Heir, By: "bob"}, {Kind: CommandRegenerate, Slot: Slot2, By: "ada"},
+			{Kind: cmd.Kind, Slot: Slot2, OutageOK: cmd.OutageOK, Heir: &Heir{ID: ID{Portal: "esri", Item: "else"}}, By: "ada"}} {
+			if _, _, err := Apply(r, other, t0()); err == nil {
+				t.Errorf("%+v is taken for %+v", other, cmd)
+			}
+		}
+	}
+}

@@ -130,6 +130,11 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	if cmd.Kind == CommandBack && r.Unserved() {
 		r.Request = nil // of whatever else was asked for of an item that is given up
 	}
+	if q := r.Request; q != nil && q.same(cmd) {
+		r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now
+		ev.Detail += ", again"
+		return r, ev, nil
+	}
 	if q := r.Request; q != nil && cmd.Kind != CommandCompromised {
 		return refuse(string(q.Kind)+" was already asked for by "+q.By+" at "+stamp(q.At), "`rotatord cancel` drops it")
 	}
@@ -170,6 +175,13 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Heir: cmd.Heir, Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now
 	return r, ev, nil
+}
+
+// same tells whether the one who asked for this gives the same command again, as after a
+// process that was killed: it is gone on with.
+func (q *Request) same(cmd Command) bool {
+	heir := q.Heir == nil && cmd.Heir == nil || q.Heir != nil && cmd.Heir != nil && q.Heir.ID == cmd.Heir.ID
+	return q.Kind == RequestKind(cmd.Kind) && q.By == cmd.By && q.Slot == cmd.Slot && q.OutageOK == cmd.OutageOK && heir && cmd.Kind != CommandCompromised
 }
 
 // named fills in which keys are compromised.
