@@ -45,8 +45,8 @@ func (in *In) decideInvalidate(q *Request) Decision {
 	if class == slotOccupied {
 		return in.refuse(ReasonOccupied, "slot "+q.Slot.String()+": "+blockedSentence(ReasonOccupied))
 	}
-	if until, ok := in.rebuiltUntil(); ok && class != slotEmpty {
-		return wait(ReasonRebuilt, until, blockedSentence(ReasonRebuilt))
+	if _, ok := in.rebuiltUntil(); ok && class != slotEmpty {
+		return in.refuse(ReasonRebuilt, blockedSentence(ReasonRebuilt)) // a request that waits for days keeps all else waiting
 	}
 	if until, flying := in.inFlight(q.Slot); flying {
 		return wait(ReasonHorizon, until, blockedSentence(ReasonHorizon))
@@ -78,17 +78,14 @@ func (in *In) decideRollback() Decision {
 	return Decision{Step: StepStart, Due: ReasonRollback, Key: r.Previous, Slot: r.Previous.Slot, Detail: "rolled back by " + r.Request.By}
 }
 
-// decideCompromised retires a named key that is no longer served at once; a served
-// one is rotated first, which the due checks do.
+// decideCompromised ends a request whose keys are gone. A served one is rotated, which the due
+// checks do, and the overlap of the previous one is over.
 func (in *In) decideCompromised(q *Request) (Decision, bool) {
 	r := &in.Record
-	if in.compromisedLive(q) {
+	if in.compromisedLive(q) || names(q.Fingerprints, r.Previous.Fingerprint) {
 		return Decision{}, false
 	}
-	if r.Previous.Fingerprint == "" || !names(q.Fingerprints, r.Previous.Fingerprint) {
-		return in.refuse(ReasonNotDue, "no key of that fingerprint is in use here"), true
-	}
-	return in.decideRetire(), true
+	return in.refuse(ReasonNotDue, "no key of that fingerprint is in use here"), true
 }
 
 // compromisedLive tells whether the request names the served key.

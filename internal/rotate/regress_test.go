@@ -28,6 +28,8 @@ func TestDecideOnceWrong(t *testing.T) {
 			{"an orphan while a sink cannot be read", with(orphaned, sinkDown(1)), want{Blocked: ReasonNotDue}},
 			{"invalidate while a sink cannot be read", with(orphaned, sinkDown(1), asks(Request{Kind: RequestInvalidate, Slot: Slot2})),
 				want{Step: StepFail, Blocked: ReasonUnreachable}},
+			{"invalidate behind a rebuilt journal", with(orphaned, func(in *In) { in.Record.RebuiltAt = t0().Add(-time.Hour) }, asks(Request{Kind: RequestInvalidate, Slot: Slot2})),
+				want{Step: StepRefuse, Blocked: ReasonRebuilt}},
 			{"invalidate over somebody unknown", with(func(in *In) { in.View.App.Active[Slot2] = true; in.View.Item.Expires[Slot2] = t0().Add(90 * day) },
 				asks(Request{Kind: RequestInvalidate, Slot: Slot2})), want{Step: StepRefuse, Blocked: ReasonOccupied}},
 			{"adopt in watch mode", with(watching, asks(Request{Kind: RequestAdopt})), want{Step: StepRefuse, Blocked: ReasonWatch}},

@@ -123,7 +123,9 @@ func (in *In) previousExpired() bool {
 
 func (in *In) overlapOver() bool {
 	r := &in.Record
-	if in.previousExpired() {
+	q := r.Request
+	compromised := q != nil && q.Kind == RequestCompromised && names(q.Fingerprints, r.Previous.Fingerprint) && !in.compromisedLive(q)
+	if compromised || in.previousExpired() {
 		return true
 	}
 	return !r.RetireAt.IsZero() && !in.Now.Before(r.RetireAt) && !in.Portal.Before(r.RetireAt)
