@@ -54,6 +54,14 @@ func (in *In) decideInvalidate(q *Request) Decision {
 	if d, why := in.agreement(); d != DriftNone && !q.OutageOK {
 		return in.refuse(ReasonDrift, why)
 	}
+	if class == slotOverlap || class == slotPast {
+		if d, ok := in.lookedAt(NeedOld); !ok {
+			return d
+		}
+		if in.View.OldHad && !in.View.Old.Valid && !in.Record.Slots[q.Slot].Taken {
+			return in.refuse(ReasonOccupied, "slot "+q.Slot.String()+" holds a key that is not our previous one: "+blockedSentence(ReasonOccupied))
+		}
+	}
 	return Decision{Step: StepRevoke, Slot: q.Slot, Detail: "asked for by " + q.By}
 }
 
