@@ -309,6 +309,13 @@ func (m *maker) firstKey(ctx context.Context) error {
 		m.c.say("%s: mode is %s: the item is there, and no key is made", m.cr.Name, m.cr.Mode)
 		return nil
 	}
+	st, err := m.status(ctx)
+	if err != nil {
+		return err
+	}
+	if !st.AdoptedAt.IsZero() { // by a process before this one
+		return attentionIsFine(m.aside().goOn(ctx, rotate.CommandAdopt, rotate.Name(m.cr.Name)))
+	}
 	return attentionIsFine(m.aside().act(ctx, rotate.Command{Kind: rotate.CommandAdopt}, rotate.Name(m.cr.Name)))
 }
 

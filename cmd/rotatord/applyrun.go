@@ -29,8 +29,10 @@ type maker struct {
 	// asked: this process has asked the portal to register the items that its search came to. Before that, what an
 	// earlier one registered is what the search came to then.
 	asked bool
-	state credspec.Creation
-	takes *takeover // nil: the credential has no item yet
+	// adapted: this process has edited the app to the specification, and the portal said that it did.
+	adapted bool
+	state   credspec.Creation
+	takes   *takeover // nil: the credential has no item yet
 	// journalled: the item's id goes into the journal, and not into the config.
 	journalled bool
 	// ask and command, if set, reach the daemon that this maker is a part of.
@@ -185,6 +187,10 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 	case credspec.ActRegister:
 		m.asked = true
 		_, err = m.client.RegisterApp(ctx, id, portal.Settings{Privileges: m.spec.Grants(), Referrers: m.spec.HTTPReferrers(), Personal: m.personal()})
+	case credspec.ActAdapt:
+		m.asked = true
+		err = m.adapt(ctx, id)
+		m.adapted = err == nil
 	case credspec.ActTidy:
 		tags := slices.Clone(m.spec.Tags)
 		err = m.client.UpdateItem(ctx, id, m.owner, portal.ItemEdit{Tags: &tags})
@@ -204,6 +210,21 @@ func (m *maker) act(ctx context.Context, s credspec.Step) (item string, err erro
 		err = m.client.ShareItem(ctx, id, m.owner, m.spec.Sharing == credspec.ShareOrg)
 	}
 	return "", err
+}
+
+// adapt the app, which has no key that could die of it.
+func (m *maker) adapt(ctx context.Context, id rotate.ItemID) error {
+	app, err := m.client.AppSettings(ctx, id, m.owner)
+	if err != nil {
+		return err
+	}
+	return m.editApp(ctx, app, m.spec)
+}
+
+// editApp replaces the settings of an app. Both its keys die of it.
+func (m *maker) editApp(ctx context.Context, app portal.AppRecord, want *credspec.Spec) error {
+	_, err := m.client.EditApp(ctx, app.App.ClientID, portal.Settings{Privileges: want.Grants(), Referrers: want.HTTPReferrers(), RedirectURIs: app.RedirectURIs, Personal: m.personal()})
+	return err
 }
 
 func (m *maker) personal() bool {
@@ -308,6 +329,7 @@ func (m *maker) seeItem(ctx context.Context, s credspec.Seen) (credspec.Seen, er
 	if want := m.a.cfg.Spec(m.cr); want != nil && want.Sourced() && !m.asked {
 		m.spec = want.WithItems(settingsOf(d, app, folders).Items)
 	}
+	s.Active, s.Adapted = app.App.Active[rotate.Slot1] || app.App.Active[rotate.Slot2], m.adapted
 	s.HasApp, s.Settings, s.Marked = true, settingsOf(d, app, folders), slices.Contains(d.Tags, m.state.Mark)
 	return s, nil
 }

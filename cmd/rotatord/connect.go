@@ -81,15 +81,35 @@ func (c *cli) act(ctx context.Context, cmd rotate.Command, names ...rotate.Name)
 	if err != nil {
 		return explain(err)
 	}
+	return c.seeThrough(ctx, s, cmd.Kind, since, results, len(names) == 0)
+}
+
+// goOn with what a process before this one began by a command of that kind, and did not end.
+func (c *cli) goOn(ctx context.Context, kind rotate.CommandKind, name rotate.Name) (err error) {
+	s, err := c.connect(ctx, string(kind))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	now, err := s.Status(ctx, name)
+	if err != nil {
+		return explain(err)
+	}
+	return c.seeThrough(ctx, s, kind, time.Now().Add(-time.Second), []daemon.CommandResult{{Status: now[0]}}, false)
+}
+
+// seeThrough what was accepted: a running daemon carries it out, and without one this process does. all is
+// whether it went to every credential.
+func (c *cli) seeThrough(ctx context.Context, s *session, kind rotate.CommandKind, since time.Time, results []daemon.CommandResult, all bool) (err error) {
 	if s.app != nil {
 		if results, err = c.carryOut(ctx, s, results); err != nil {
 			return err
 		}
 	}
-	if results, err = c.follow(ctx, s, cmd, since, results); err != nil {
+	if results, err = c.follow(ctx, s, kind, since, results); err != nil {
 		return err
 	}
-	return c.report(cmd, results, len(names) == 0)
+	return c.report(kind, results, all)
 }
 
 // carryOut what was accepted, until each credential waits, and asks again how they are.
@@ -127,7 +147,7 @@ func (c *cli) carryOut(ctx context.Context, s *session, results []daemon.Command
 }
 
 // report what became of a command. Where it went to all, those that it does not fit are no failure.
-func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult, all bool) error {
+func (c *cli) report(kind rotate.CommandKind, results []daemon.CommandResult, all bool) error {
 	if c.json {
 		if err := c.printJSON(results); err != nil {
 			return err
@@ -138,15 +158,15 @@ func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult, all boo
 		switch {
 		case r.Refused != "":
 			refused++
-			c.say("%s %s refused: %s", cmd.Kind, r.Status.Name, r.Refused)
+			c.say("%s %s refused: %s", kind, r.Status.Name, r.Refused)
 			if r.Cure != "" {
 				c.say("  %s", r.Cure)
 			}
 		case r.Error != "":
 			failed++
-			c.say("%s %s failed: %s", cmd.Kind, r.Status.Name, r.Error)
+			c.say("%s %s failed: %s", kind, r.Status.Name, r.Error)
 		case !c.json:
-			if err := c.print("%s: %s\n", r.Status.Name, became(cmd.Kind, r.Status, time.Now())); err != nil {
+			if err := c.print("%s: %s\n", r.Status.Name, became(kind, r.Status, time.Now())); err != nil {
 				return err
 			}
 		}
@@ -155,7 +175,7 @@ func (c *cli) report(cmd rotate.Command, results []daemon.CommandResult, all boo
 		failed += refused
 	}
 	if failed > 0 {
-		return &exitError{exitFailed, fmt.Errorf("%s: %s of %d not accepted", cmd.Kind, plural(failed, "command"), len(results))}
+		return &exitError{exitFailed, fmt.Errorf("%s: %s of %d not accepted", kind, plural(failed, "command"), len(results))}
 	}
 	return nil
 }

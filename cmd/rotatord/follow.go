@@ -29,8 +29,8 @@ func followed(k rotate.CommandKind) bool {
 
 // follow watches what becomes of accepted commands until each is done, refused or
 // has to wait; what is still under way after followFor is reported as that.
-func (c *cli) follow(ctx context.Context, s *session, cmd rotate.Command, since time.Time, results []daemon.CommandResult) ([]daemon.CommandResult, error) {
-	if !followed(cmd.Kind) {
+func (c *cli) follow(ctx context.Context, s *session, kind rotate.CommandKind, since time.Time, results []daemon.CommandResult) ([]daemon.CommandResult, error) {
+	if !followed(kind) {
 		return results, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, followFor)

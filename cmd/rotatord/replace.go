@@ -11,7 +11,6 @@ import (
 	"rotatord/internal/config"
 	"rotatord/internal/credspec"
 	"rotatord/internal/daemon"
-	"rotatord/internal/portal"
 	"rotatord/internal/rotate"
 )
 
@@ -41,8 +40,9 @@ func (m *maker) begin(ctx context.Context, o applyOptions, out *applied) error {
 	moves := o.to != "" && o.to != m.cr.Portal
 	if !left.NeedReplacement() && !o.compromised && !moves {
 		m.c.say("%s differs in nothing that kills keys: there is nothing to replace", m.cr.Name)
-		out.Changes, out.Done = left, true
-		return nil
+		out.Edited, out.Changes, err = m.edit(ctx, o.dry, o.yes)
+		out.Done = err == nil
+		return err
 	}
 	if m.cr.Create.InPlace && !o.compromised && !moves {
 		out.Done = true
@@ -232,7 +232,7 @@ func (m *maker) inPlace(ctx context.Context, o applyOptions, want *credspec.Spec
 	if err := m.c.sure(o.yes, string(m.cr.Name), "apply --replace in place"); err != nil {
 		return err
 	}
-	if _, err := m.client.EditApp(ctx, app.App.ClientID, portal.Settings{Privileges: want.Grants(), Referrers: want.HTTPReferrers(), RedirectURIs: app.RedirectURIs, Personal: m.personal()}); err != nil {
+	if err := m.editApp(ctx, app, want); err != nil {
 		return err
 	}
 	out.Edited, out.Changes = out.Changes, nil

@@ -244,7 +244,7 @@ func (r *retirer) order(ctx context.Context, cmd rotate.Command) (daemon.Status,
 		results, err = r.c.carryOut(ctx, r.session, results)
 	}
 	if err == nil {
-		results, err = r.c.follow(ctx, r.session, cmd, since, results)
+		results, err = r.c.follow(ctx, r.session, cmd.Kind, since, results)
 	}
 	if err != nil {
 		return daemon.Status{}, explain(err)

@@ -13,6 +13,7 @@ const (
 	ActKeep     Act = "keep"      // note the id of an item that was found
 	ActRemove   Act = "remove"    // delete Step.Item, a second item of ours without an app
 	ActRegister Act = "register"  // register the app with all privileges, grants and referrers
+	ActAdapt    Act = "adapt"     // edit the app, which has no key yet: the specification was changed since
 	ActTidy     Act = "tidy"      // take the mark off the tags; it stays among the type keywords
 	ActProtect  Act = "protect"   // against deletion
 	ActShare    Act = "share"     // as specified
@@ -40,9 +41,10 @@ type Creation struct {
 	// its first moment on.
 	Mark string `json:"mark"`
 	Item string `json:"item,omitempty"`
-	// Adding and Registering are when a request was sent whose answer is not known; zero is none.
+	// Adding, Registering and Adapting are when a request was sent whose answer is not known; zero is none.
 	Adding      time.Time `json:"adding,omitzero"`
 	Registering time.Time `json:"registering,omitzero"`
+	Adapting    time.Time `json:"adapting,omitzero"`
 }
 
 // Candidate is an item that carries the mark.
@@ -59,6 +61,8 @@ type Seen struct {
 	Candidates []Candidate // oldest first
 	Gone       bool        // Creation names an item, and the portal says that it does not exist
 	HasApp     bool
+	Active     bool // some slot holds a key
+	Adapted    bool // the app was edited to the specification just now, and the portal said that it did
 	Settings   Settings
 	Marked     bool // the mark is still among the tags
 	Recorded   bool // the config names the item
@@ -97,8 +101,15 @@ func (c Creation) next(spec *Spec, seen Seen, now time.Time, horizon time.Durati
 		}
 		return Step{Act: ActRegister, Item: c.Item, Why: "the item has no app"}
 	}
-	if cs := Diff(spec, seen.Settings); !seen.Keyed && cs.NeedReplacement() {
-		return Step{Act: ActStuck, Item: c.Item, Why: "the portal registered something else than was asked for:\n" + cs.Text()}
+	if until := c.Adapting.Add(horizon); !c.Adapting.IsZero() && now.Before(until) {
+		return Step{Act: ActWait, Item: c.Item, Until: until, Why: "whether the app was edited is not known yet, and it would kill a key"}
+	}
+	// What a key would die of is a replacement's matter once there is one.
+	if cs := Diff(spec, seen.Settings); !seen.Keyed && !seen.Active && cs.NeedReplacement() {
+		if seen.Adapted {
+			return Step{Act: ActStuck, Item: c.Item, Why: "the portal registered something else than was asked for:\n" + cs.Text()}
+		}
+		return Step{Act: ActAdapt, Item: c.Item, Why: "the app is not as specified, and has no key yet"}
 	}
 	return c.finish(spec, seen)
 }
@@ -180,6 +191,8 @@ func (c Creation) Begin(s Step, now time.Time) Creation {
 		c.Adding = now
 	case ActRegister:
 		c.Registering = now
+	case ActAdapt:
+		c.Adapting = now
 	default: // all others can be repeated at any time
 	}
 	return c
@@ -195,6 +208,8 @@ func (c Creation) End(s Step, item string) Creation {
 		c.Item, c.Adding = s.Item, time.Time{}
 	case ActRegister:
 		c.Registering = time.Time{}
+	case ActAdapt:
+		c.Adapting = time.Time{}
 	default:
 	}
 	return c
@@ -207,6 +222,8 @@ func (c Creation) Refused(s Step) Creation {
 		c.Adding = time.Time{}
 	case ActRegister:
 		c.Registering = time.Time{}
+	case ActAdapt:
+		c.Adapting = time.Time{}
 	default:
 	}
 	return c

@@ -41,16 +41,15 @@ func every(visit func(c Creation, s Seen, now time.Time)) {
 	less := registered()
 	less.Privileges = []string{GrantOf(item)}
 	for _, id := range []string{"", "a"} {
-		for _, adding := range times {
-			for _, registering := range times {
-				for _, list := range lists {
-					for bits := range 64 {
-						bit := func(i int) bool { return bools[bits>>i&1] }
-						for _, have := range []Settings{registered(), less} {
-							have.Protected = bit(5)
-							visit(Creation{Mark: "m", Item: id, Adding: adding, Registering: registering},
-								Seen{Folder: bit(0), Candidates: list, Gone: id != "" && len(list) == 0, HasApp: bit(1), Settings: have, Marked: bit(2), Recorded: bit(3), Keyed: bit(4)}, epoch().Add(time.Minute))
-						}
+		for pending := range 27 {
+			for _, list := range lists {
+				for bits := range 256 {
+					bit := func(i int) bool { return bools[bits>>i&1] }
+					for _, have := range []Settings{registered(), less} {
+						have.Protected = bit(5)
+						visit(Creation{Mark: "m", Item: id, Adding: times[pending%3], Registering: times[pending/3%3], Adapting: times[pending/9]},
+							Seen{Folder: bit(0), Candidates: list, Gone: id != "" && len(list) == 0, HasApp: bit(1), Settings: have, Marked: bit(2), Recorded: bit(3), Keyed: bit(4),
+								Active: bit(6), Adapted: bit(7)}, epoch().Add(time.Minute))
 					}
 				}
 			}
@@ -85,8 +84,12 @@ func TestEveryStateOfACreation(t *testing.T) {
 			if step.Item == c.Item || c.Item == "" || slices.ContainsFunc(s.Candidates, func(d Candidate) bool { return d.Item == step.Item && d.HasApp }) {
 				wrong = "the wrong item is removed"
 			}
+		case ActAdapt:
+			if !s.HasApp || s.Keyed || s.Active || s.Adapted || pending(c.Adapting) || !Diff(tutorial(), s.Settings).NeedReplacement() {
+				wrong = "an app is edited that may have a key, or needs no edit"
+			}
 		case ActFirstKey:
-			if !s.HasApp || !s.Recorded || s.Marked || !s.Settings.Protected || s.Keyed || len(s.Settings.clean().Privileges) == 0 {
+			if !s.HasApp || !s.Recorded || s.Marked || !s.Settings.Protected || s.Keyed || pending(c.Adapting) || !s.Active && Diff(tutorial(), s.Settings).NeedReplacement() {
 				wrong = "a key is minted before its credential is complete"
 			}
 		case ActDone:
@@ -118,7 +121,7 @@ func TestEveryStateOfACreation(t *testing.T) {
 			t.Fatalf("%s:\n journal %+v\n seen %+v\n step %+v", wrong, c, s, step)
 		}
 	})
-	for _, a := range []Act{ActWait, ActFolder, ActItem, ActKeep, ActRemove, ActRegister, ActTidy, ActProtect, ActRecord, ActFirstKey, ActDone, ActStuck} {
+	for _, a := range []Act{ActWait, ActFolder, ActItem, ActKeep, ActRemove, ActRegister, ActAdapt, ActTidy, ActProtect, ActRecord, ActFirstKey, ActDone, ActStuck} {
 		if acts[a] == 0 {
 			t.Errorf("no state asks for %s", a)
 		}
@@ -145,5 +148,13 @@ func TestJournalOfACreation(t *testing.T) {
 	}
 	if c.Refused(reg) != c.End(reg, "") || !c.End(reg, "").Registering.IsZero() {
 		t.Error("the registration is still open")
+	}
+	edit := Step{Act: ActAdapt, Item: "a"}
+	c = Creation{Mark: "m", Item: "a"}.Begin(edit, epoch())
+	if s := c.Next(tutorial(), Seen{Candidates: []Candidate{{"a", true}}, HasApp: true, Settings: registered()}, epoch(), horizon); s.Act != ActWait {
+		t.Errorf("after an unknown edit: %+v", s)
+	}
+	if c.Refused(edit) != c.End(edit, "") || !c.End(edit, "").Adapting.IsZero() {
+		t.Error("the edit is still open")
 	}
 }

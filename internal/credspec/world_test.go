@@ -13,6 +13,7 @@ import (
 type worldItem struct {
 	id                            string
 	app, protected, tagged, keyed bool
+	adapted                       bool // to the specification as it is now
 }
 
 // late is a request whose answer was lost and that has not taken effect yet.
@@ -36,6 +37,8 @@ type world struct {
 	journal  Creation
 	made     int // items ever made
 	reported map[string]bool
+	edited   bool // the specification, since the app was registered
+	asked    bool // this process has adapted the app
 	beyond   bool // a late request may act after the horizon
 }
 
@@ -76,6 +79,10 @@ func (w *world) see() Seen {
 	if it != nil {
 		have := portalHas()
 		have.Protected = it.protected
+		if w.edited && !it.adapted {
+			have.Privileges = []string{GrantOf(item)}
+		}
+		s.Active, s.Adapted = it.keyed, w.asked
 		s.HasApp, s.Settings, s.Marked, s.Recorded = it.app, have, it.tagged, w.recorded == it.id
 		s.Keyed = w.served == it.id && it.keyed
 	}
@@ -84,7 +91,7 @@ func (w *world) see() Seen {
 
 // effect of a step at the portal or the sinks; the id of what it made.
 func (w *world) effect(s Step) (do func(), id string) {
-	it := w.find(s.Item)
+	it, edited := w.find(s.Item), w.edited
 	switch s.Act {
 	case ActFolder:
 		return func() { w.folder = true }, ""
@@ -99,7 +106,14 @@ func (w *world) effect(s Step) (do func(), id string) {
 			if it.app && it.keyed {
 				w.t.Fatalf("registered again under a key: %+v", it)
 			}
-			it.app = true
+			it.app, it.adapted = true, edited
+		}, ""
+	case ActAdapt:
+		return func() {
+			if it.keyed {
+				w.t.Fatalf("an edit kills a key: %+v", it)
+			}
+			it.adapted = true
 		}, ""
 	case ActTidy:
 		return func() { it.tagged = false }, ""
@@ -116,6 +130,9 @@ func (w *world) effect(s Step) (do func(), id string) {
 
 // turn reads, takes one step, and may be killed or lose the answer on the way.
 func (w *world) turn(trouble func(string) bool) Step {
+	if w.served == "" && !w.edited && trouble("the specification is edited") {
+		w.edited, w.asked = true, false
+	}
 	seen := w.see()
 	s := w.journal.Next(w.spec, seen, w.now, horizon)
 	for _, id := range s.Extra {
@@ -137,7 +154,7 @@ func (w *world) turn(trouble func(string) bool) Step {
 		w.journal = w.journal.Refused(s)
 		return s
 	}
-	if (s.Act == ActItem || s.Act == ActRegister) && trouble("lost, and late") {
+	if (s.Act == ActItem || s.Act == ActRegister || s.Act == ActAdapt) && trouble("lost, and late") {
 		after := horizon - time.Second
 		if w.beyond && s.Act == ActItem { // a registration that late is refused, or beyond help
 			after = 3 * horizon
@@ -149,7 +166,7 @@ func (w *world) turn(trouble func(string) bool) Step {
 	if trouble("killed before the answer was noted") {
 		return s
 	}
-	w.journal = w.journal.End(s, id)
+	w.journal, w.asked = w.journal.End(s, id), w.asked || s.Act == ActAdapt
 	return s
 }
 
@@ -208,6 +225,9 @@ func createUnder(t *testing.T, beyond bool) {
 		}
 		if s.Act == ActStuck && beyond {
 			return
+		}
+		if it := w.find(w.served); w.edited && (it == nil || !it.adapted) {
+			t.Fatalf("the key does not have what the specification says: %+v", it)
 		}
 		if s.Act != ActDone || len(w.items) != 1 || w.served == "" || w.recorded != w.served {
 			t.Fatalf("ended with %+v: items %v, served %q, config names %q, journal %+v", s, len(w.items), w.served, w.recorded, w.journal)

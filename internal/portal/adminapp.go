@@ -59,8 +59,8 @@ func (c *Client) RegisterApp(ctx context.Context, item rotate.ItemID, s Settings
 
 // EditApp replaces all settings of the app. IT KILLS BOTH KEYS of the credential at once,
 // whatever was changed (contract 4.3), and it does so late where its outcome is unknown: a
-// key that is minted before that is settled may die of it. For use by in-place edits alone,
-// which say so.
+// key that is minted before that is settled may die of it. For apps that have no key yet, and
+// for in-place edits, which say so.
 func (c *Client) EditApp(ctx context.Context, clientID string, s Settings) (AppRecord, error) {
 	form, err := s.form("edit app " + clientID)
 	if err != nil {

@@ -52,7 +52,7 @@ func commands() []command {
 		{"retire", func(w *world) {
 			made(w)
 			w.edit("probe_every: 1s", "probe_every: 1m") // else the command waits for what it holds
-			w.ok("rotate", "trail-map") // two keys work now
+			w.ok("rotate", "trail-map")                  // two keys work now
 		}, []string{"retire", "trail-map", "--item", "delete", "--yes"}, false, (*world).ended},
 		{"rename", made, []string{"rename", "trail-map", "path-map"}, true, func(w *world) {
 			w.complete(1)
