@@ -195,13 +195,25 @@ func (a *absorber) restored() {
 	}
 }
 
-// old counts refusals of the previous key while the portal calls its slot active.
+// old counts refusals of the previous key while the portal calls its slot active. One that was
+// replaced as dead, and works after all, gets the overlap that it was denied.
 func (a *absorber) old() {
 	v := &a.in.View
 	if v.Have&(NeedOld|NeedApp) != NeedOld|NeedApp || !v.OldHad || a.r.Previous.Fingerprint == "" || oldFingerprint(&a.r) != a.r.Previous.Fingerprint {
 		return
 	}
-	if v.Old.Valid || !v.App.Active[a.r.Previous.Slot] {
+	active := v.App.Active[a.r.Previous.Slot]
+	if rot := a.r.Rotation; v.Old.Valid && active && rot != nil && rot.DeadOld && !a.in.rushed() {
+		changed := *rot
+		changed.DeadOld = false
+		a.r.Rotation, a.r.MarkDue = &changed, true
+		a.r.RetireAt = a.in.latest().Add(a.in.Policy.Overlap)
+		if e := a.r.Previous.LatestExpiry; !e.IsZero() {
+			a.r.RetireAt = earlier(a.r.RetireAt, e)
+		}
+		a.event(EventKeyRevived, Event{Slot: a.r.Previous.Slot, Fingerprint: a.r.Previous.Fingerprint, Detail: "it was replaced as dead, and works: it has its overlap"})
+	}
+	if v.Old.Valid || !active {
 		a.r.OldRefusals = nil
 		return
 	}
