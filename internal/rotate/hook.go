@@ -130,11 +130,16 @@ func (w *work) hook(ctx context.Context) {
 }
 
 // started is when it began; now for none.
-func (r Rotation) started(now time.Time) time.Time {
-	if r.Started.IsZero() {
-		return now
+// waitsSince is since when what hooks are asked about waits for them: the rotation under way,
+// or the end of the item that was replaced.
+func (r *Record) waitsSince(now time.Time) time.Time {
+	switch f := r.Former; {
+	case r.Rotation != nil:
+		return r.Rotation.Started
+	case f != nil && f.RetireAt.Before(now) && !f.RetireAt.IsZero():
+		return f.RetireAt
 	}
-	return r.Started
+	return now
 }
 
 func value(r *Rotation) Rotation {

@@ -101,7 +101,7 @@ func (w *work) fail(ef Effect, err error) {
 	wait := max(backoff(w.c.Name, max(r.Attempts, 1), p.RetryBase, p.RetryMax), WaitOf(err))
 	again := false
 	if KindOf(err) == KindVeto {
-		wait, again = min(max(vetoPace*p.RetryBase, now.Sub(value(r.Rotation).started(now))/16), p.RetryMax), r.LastError == err.Error()
+		wait, again = min(max(vetoPace*p.RetryBase, now.Sub(r.waitsSince(now))/16), p.RetryMax), r.LastError == err.Error()
 	}
 	r.LastFailure, r.LastError, r.LastKind = now, err.Error(), KindOf(err)
 	r.RetryAt = now.Add(wait)

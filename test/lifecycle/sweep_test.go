@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"rotatord/internal/portal/portaltest"
 )
@@ -65,14 +66,27 @@ func commands() []command {
 func (w *world) complete(items int) {
 	w.t.Helper()
 	w.settle(items)
+	w.gone(items)
 	w.servedWorks()
 	w.ok("apply", "--dry-run") // 3 where anything differs from the config
+}
+
+// gone: no more than so many items are left.
+func (w *world) gone(items int) {
+	w.t.Helper()
+	for end := time.Now().Add(calm); len(w.items()) != items; {
+		w.run(strike{}, "once")
+		if time.Now().After(end) {
+			w.fail("%d items are left, want %d", len(w.items()), items)
+		}
+	}
 }
 
 // ended: no key works, no item is there, and the sink serves nothing.
 func (w *world) ended() {
 	w.t.Helper()
 	w.settle(0)
+	w.gone(0)
 	if w.served() != "" {
 		w.fail("the sink still serves a key")
 	}
