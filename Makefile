@@ -49,10 +49,10 @@ bench: vault
 demo:
 	go run ./cmd/rotatord demo
 
-## crash-sweep: every effect with every fault, and all ordered pairs of them
+## crash-sweep: every effect with every fault, and all ordered pairs of them; every request of every lifecycle command
 .PHONY: crash-sweep
 crash-sweep:
-	ROTATORD_SWEEP=full go test -count=1 -timeout 40m -v ./internal/crashsweep | grep -vE '^ *(=== |--- PASS)'
+	ROTATORD_SWEEP=full go test -count=1 -timeout 40m -v ./internal/crashsweep ./test/lifecycle | grep -vE '^ *(=== |--- PASS)'
 
 ## torture: the built daemon under SIGKILL, a real Vault and faults, KILLS times (1000); SEED repeats a run
 .PHONY: torture
