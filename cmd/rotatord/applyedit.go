@@ -78,7 +78,7 @@ func (m *maker) note(ctx context.Context, edited credspec.Changes) {
 
 // settingsNote is a line of a credential's history about its settings.
 func settingsNote(text, by string) rotate.Command {
-	return rotate.Command{Kind: rotate.CommandAlert, Text: "settings " + text, By: by}
+	return rotate.Command{Kind: rotate.CommandSettings, Text: text, By: by}
 }
 
 // itemEditor edits what of an item is harmless, one setting at a time.

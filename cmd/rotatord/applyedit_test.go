@@ -79,7 +79,7 @@ func TestApplyEditsWhatIsHarmless(t *testing.T) {
 		t.Errorf("the portal has %+v\n%s", have, cs.Text())
 	}
 	r = runCLI(t, "--config", w.config, "history", "trail-map")
-	if !strings.Contains(r.out, `settings edited by apply: title: "Trail map" -> "Path map"`) || strings.Count(r.out, "settings edited by apply") != 7 {
+	if !strings.Contains(r.out, `edited by apply: title: "Trail map" -> "Path map"`) || strings.Count(r.out, "edited by apply") != 7 {
 		t.Errorf("the history says\n%s%s", r.out, r.err)
 	}
 	key, err := os.ReadFile(w.dir + "/keys/trail-map.key")

@@ -22,7 +22,7 @@ func followed(k rotate.CommandKind) bool {
 	case rotate.CommandRotate, rotate.CommandCompromised, rotate.CommandRollback, rotate.CommandRegenerate, rotate.CommandInvalidate, rotate.CommandAdopt,
 		rotate.CommandReplace, rotate.CommandBack:
 		return true
-	case rotate.CommandHold, rotate.CommandResume, rotate.CommandConfirm, rotate.CommandCancel, rotate.CommandAck, rotate.CommandAlert:
+	case rotate.CommandHold, rotate.CommandResume, rotate.CommandConfirm, rotate.CommandCancel, rotate.CommandAck, rotate.CommandAlert, rotate.CommandSettings:
 	}
 	return false
 }

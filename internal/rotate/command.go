@@ -19,12 +19,13 @@ const (
 	CommandRegenerate  CommandKind = "regenerate"
 	CommandInvalidate  CommandKind = "invalidate"
 	CommandAdopt       CommandKind = "adopt"
-	CommandConfirm     CommandKind = "confirm" // after a rebuild: what the sink says is right
-	CommandCancel      CommandKind = "cancel"  // drops a request that was not begun
-	CommandReplace     CommandKind = "replace" // Heir takes over from the present item
-	CommandBack        CommandKind = "back"    // gives up a replacement that no sink shows yet
-	CommandAck         CommandKind = "ack"     // a consumer runs a key: for the history, and so that the gates are asked
-	CommandAlert       CommandKind = "alert"   // somebody took over an alert on it: for the history alone
+	CommandConfirm     CommandKind = "confirm"  // after a rebuild: what the sink says is right
+	CommandCancel      CommandKind = "cancel"   // drops a request that was not begun
+	CommandReplace     CommandKind = "replace"  // Heir takes over from the present item
+	CommandBack        CommandKind = "back"     // gives up a replacement that no sink shows yet
+	CommandAck         CommandKind = "ack"      // a consumer runs a key: for the history, and so that the gates are asked
+	CommandAlert       CommandKind = "alert"    // somebody took over an alert on it: for the history alone
+	CommandSettings    CommandKind = "settings" // what became of its settings at the portal: for the history alone
 )
 
 // Command is one order. Apply checks it against the record; what it asks for is
@@ -91,8 +92,11 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		if r.Blocked != ReasonGate {
 			return r, ev, nil // nobody waits for it now
 		}
-	case CommandAlert:
+	case CommandAlert, CommandSettings:
 		ev.Kind, ev.Detail = EventAlert, cmd.Text
+		if cmd.Kind == CommandSettings {
+			ev.Kind = EventSettings
+		}
 		return r, ev, nil
 	case CommandCancel:
 		switch q := r.Request; {
@@ -170,7 +174,7 @@ func request(r Record, cmd Command, now time.Time, ev Event) (Record, Event, err
 		if !r.Unserved() {
 			return refuse("no replacement is under way that could be given up", "replace it anew to go back")
 		}
-	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck, CommandAlert:
+	case CommandHold, CommandResume, CommandRotate, CommandAdopt, CommandConfirm, CommandCancel, CommandAck, CommandAlert, CommandSettings:
 	}
 	r.Request = &Request{Kind: RequestKind(cmd.Kind), Heir: cmd.Heir, Fingerprints: cmd.Fingerprints, Slot: cmd.Slot, OutageOK: cmd.OutageOK, By: cmd.By, At: now, Text: cmd.Text}
 	r.RetryAt, r.Revoke.RetryAt, r.NextAt = time.Time{}, time.Time{}, now

@@ -51,6 +51,7 @@ const (
 	EventDatesDiffer  EventKind = "dates_differ"
 	EventAcknowledged EventKind = "acknowledged" // a consumer said which key it runs
 	EventAlert        EventKind = "alert"        // somebody acknowledged or snoozed an alert on it, or took that back
+	EventSettings     EventKind = "settings"     // its settings at the portal were edited, or found otherwise than the config says
 	EventBlocked      EventKind = "blocked"      // a due rotation cannot start: Reason
 	EventRenamed      EventKind = "renamed"      // its history goes on under another name, or comes from one
 	EventRetired      EventKind = "retired"      // for good, by a person; or that was taken back
@@ -62,7 +63,7 @@ const (
 // EventKinds lists every kind.
 func EventKinds() []EventKind {
 	return []EventKind{EventEffect, EventStarted, EventPromoted, EventFinished, EventAborted, EventKeyLost, EventKeyDead, EventKeyRevived, EventDrift,
-		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventBlocked, EventRenamed, EventRetired,
+		EventDriftCleared, EventOrphan, EventAdopted, EventRebuilt, EventHeld, EventResumed, EventRequested, EventRefused, EventQuarantined, EventDatesDiffer, EventAcknowledged, EventAlert, EventSettings, EventBlocked, EventRenamed, EventRetired,
 		EventHandedOver, EventHandedBack, EventReplaced}
 }
 

@@ -215,8 +215,12 @@ func (in *In) formerOurs(s Slot) bool {
 	if !f.ours(s) || f.Record.Slots[s].Taken || held.Valid {
 		return f.ours(s)
 	}
-	then := In{Portal: in.Portal, Record: f.Record, View: View{Have: NeedItem, Item: in.View.OtherItem}}
-	return !then.foreignDate(s) && (!held.Asked || then.pastDate(s))
+	return !held.Asked && !in.thatItem().foreignDate(s)
+}
+
+// thatItem is the former item as if it were the present one, as far as dates go.
+func (in *In) thatItem() *In {
+	return &In{Portal: in.Portal, Record: in.Record.Former.Record, View: View{Have: NeedItem, Item: in.View.OtherItem}}
 }
 
 // latestExpiry of the keys that consumers may still use; zero if one is unknown.

@@ -189,7 +189,7 @@ func (in *In) endFormer(f *Former, later time.Time) Decision {
 	}
 	for _, s := range Slots() {
 		switch {
-		case !in.View.Other.Active[s]:
+		case !in.View.Other.Active[s], in.thatItem().pastDate(s):
 		case !in.formerOurs(s):
 			return wait(ReasonOccupied, later, "slot "+s.String()+" of item "+id+", which was replaced, holds a key of somebody unknown: revoke it at the portal")
 		default:
