@@ -81,7 +81,7 @@ func (c *cli) openAdapters() (*adapters, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := c.followAnyone(context.Background(), cfg); err != nil {
+	if err := followAnyone(context.Background(), cfg); err != nil {
 		c.say("the items are those of the config; the journal, which may know others, could not be asked: %v", err)
 	}
 	return newAdapters(cfg, log, metrics.New(metrics.Options{}))

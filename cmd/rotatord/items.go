@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -27,11 +28,15 @@ func followItems(cfg *config.Config, records []rotate.Record) {
 		if r == nil || r.Epoch == 0 || r.ID.Item == "" || r.ID == id || cfg.Portals[string(r.ID.Portal)] == nil {
 			continue
 		}
-		if cr.Made() && !r.Means(id) || !cr.Made() && !byDaemon(cr) {
-			continue
+		if cr.Made() && r.Means(id) || !cr.Made() && byDaemon(cr) {
+			point(cr, r.ID)
 		}
-		cr.Portal, cr.Item = string(r.ID.Portal), config.ItemID(r.ID.Item)
 	}
+}
+
+// point a credential of a config at the item that it has.
+func point(cr *config.Credential, id rotate.ID) {
+	cr.Portal, cr.Item = string(id.Portal), config.ItemID(id.Item)
 }
 
 // byDaemon: the daemon may make it.
@@ -52,33 +57,34 @@ func (a *app) follow(ctx context.Context, cfg *config.Config) error {
 
 // followAnyone is follow for a command that opens no journal: a running daemon is asked,
 // or the journal of one that does not run.
-func (c *cli) followAnyone(ctx context.Context, cfg *config.Config) error {
+func followAnyone(ctx context.Context, cfg *config.Config) error {
 	client := daemon.NewClient(string(cfg.Admin.Socket))
 	defer client.Close()
 	all, err := client.Status(ctx)
 	switch {
 	case daemon.Unreachable(err):
-		log, err := c.logger(cfg)
-		if err != nil {
-			return err
-		}
-		a := &app{cfg: cfg, log: log}
-		if err := a.openJournal(ctx, ""); err != nil || a.db == nil {
-			return err
-		}
-		defer func() { _ = a.db.Close() }() // it was only read
-		return a.follow(ctx, cfg)
+		return followJournal(ctx, cfg)
 	case err != nil:
 		return err
 	}
 	for _, s := range all {
 		for _, cr := range cfg.Credentials {
 			if (cr.Made() || byDaemon(cr)) && rotate.Name(cr.Name) == s.Name && cfg.Portals[string(s.Portal)] != nil {
-				cr.Portal, cr.Item = string(s.Portal), config.ItemID(s.Item)
+				point(cr, rotate.ID{Portal: s.Portal, Item: s.Item})
 			}
 		}
 	}
 	return nil
+}
+
+// followJournal of a daemon that does not run.
+func followJournal(ctx context.Context, cfg *config.Config) (err error) {
+	db, err := readJournal(ctx, cfg)
+	if db == nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return (&app{db: db}).follow(ctx, cfg)
 }
 
 // configSum of the file as it is now; the zero sum where it cannot be read.

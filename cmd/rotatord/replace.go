@@ -182,18 +182,17 @@ func (c *cli) retarget(ctx context.Context, path string, list []*config.Credenti
 	if err != nil {
 		return err
 	}
-	said := make(map[config.Name]*config.Credential, len(fresh.Credentials))
+	said := make(map[config.Name]config.ItemID, len(fresh.Credentials))
 	for _, cr := range fresh.Credentials {
-		copied := *cr
-		said[cr.Name] = &copied
+		said[cr.Name] = cr.Item
 	}
-	if err := c.followAnyone(ctx, fresh); err != nil {
+	if err := followAnyone(ctx, fresh); err != nil {
 		return err
 	}
 	for _, is := range fresh.Credentials {
 		was := said[is.Name]
 		wanted := slices.ContainsFunc(list, func(cr *config.Credential) bool { return cr.Name == is.Name })
-		if !wanted || !was.Made() || was.Item == is.Item {
+		if !wanted || was == "" || was == is.Item {
 			continue
 		}
 		if err := c.retargetOne(path, is); err != nil {

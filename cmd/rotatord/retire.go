@@ -215,7 +215,7 @@ func (r *retirer) precheck(ctx context.Context, begun bool) (daemon.Status, erro
 
 // journalled is the item that the journal has under the name.
 func (r *retirer) journalled(ctx context.Context) (id rotate.ID, err error) {
-	db, err := r.a.readJournal(ctx)
+	db, err := readJournal(ctx, r.a.cfg)
 	if db == nil {
 		return id, err
 	}
@@ -226,7 +226,7 @@ func (r *retirer) journalled(ctx context.Context) (id rotate.ID, err error) {
 
 // uses tells who would notice, as far as anybody said.
 func (r *retirer) uses(ctx context.Context, into *retiredReport) (err error) {
-	db, err := r.a.readJournal(ctx)
+	db, err := readJournal(ctx, r.a.cfg)
 	if db == nil {
 		return err
 	}

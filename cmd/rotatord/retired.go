@@ -22,8 +22,8 @@ func retiredMeta(m *rotate.Meta) bool {
 }
 
 // readJournal beside whoever has it; nil where there is none yet.
-func (a *adapters) readJournal(ctx context.Context) (*journal.DB, error) {
-	db, err := journal.Open(ctx, journal.Options{Path: journalPath(a.cfg), ReadOnly: true})
+func readJournal(ctx context.Context, cfg *config.Config) (*journal.DB, error) {
+	db, err := journal.Open(ctx, journal.Options{Path: journalPath(cfg), ReadOnly: true})
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
 	}
@@ -32,7 +32,7 @@ func (a *adapters) readJournal(ctx context.Context) (*journal.DB, error) {
 
 // retired credentials by their items.
 func (a *adapters) retired(ctx context.Context) (gone map[rotate.ID]journal.Retired, err error) {
-	db, err := a.readJournal(ctx)
+	db, err := readJournal(ctx, a.cfg)
 	if db == nil {
 		return nil, err
 	}
