@@ -247,8 +247,8 @@ func (in *In) deathExplains(d Drift) bool {
 	case DriftKeyRefused, DriftFlag, DriftSinksDiffer, DriftSinkBehind:
 		return true
 	case DriftSinkEmpty:
-		// Both keys are gone from the portal, so there is none to write back (rule 8).
-		return !in.View.App.Active[Slot1] && !in.View.App.Active[Slot2]
+		// There is no key to write back (rule 8).
+		return !in.backed(in.Record.Previous)
 	default:
 		return false
 	}

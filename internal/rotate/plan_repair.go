@@ -71,6 +71,9 @@ func (in *In) repairVanished() (Decision, bool) {
 		return d, true
 	}
 	for _, k := range []KeyFacts{in.Record.Live, in.Record.Previous} {
+		if k == in.Record.Live && !in.Record.DeadAt.IsZero() {
+			continue // it would be refused again
+		}
 		if in.backed(k) {
 			return Decision{Step: StepStart, Due: ReasonRestore, Key: k, Slot: k.Slot,
 				Detail: "the secret vanished from the first sink; its earlier version is written back"}, true
