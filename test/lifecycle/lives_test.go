@@ -270,7 +270,7 @@ func TestLives(t *testing.T) {
 		}
 		return
 	}
-	n, seed := 24, uint64(1)
+	n, seed := 16, uint64(1)
 	if text := os.Getenv("ROTATORD_RANDOM"); text != "" {
 		var err error
 		if n, err = strconv.Atoi(text); err != nil {
