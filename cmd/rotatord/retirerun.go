@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"rotatord/internal/config"
@@ -165,7 +166,7 @@ func (r *retirer) killKeys(ctx context.Context) error {
 			return err
 		}
 		if active {
-			return &exitError{exitAttention, fmt.Errorf("the key of slot %s still works: %s; run the same command again later, it goes on", s, orDash(now.Detail+blockedText(now)))}
+			return &exitError{exitAttention, fmt.Errorf("the key of slot %s still works: %s; run the same command again later, it goes on", s, orDash(strings.TrimSpace(now.Detail+blockedText(now))))}
 		}
 		if err := r.did("the key of slot %s is invalidated", s); err != nil {
 			return err

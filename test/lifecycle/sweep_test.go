@@ -92,17 +92,19 @@ func (w *world) ended() {
 	}
 }
 
-// finish repeats a command that was struck until it has nothing to do any more. A retired name and
-// a name that is gone say so with a code of their own.
+// finish repeats a command that was struck until it has nothing to do any more: it may say that something
+// sent may still happen, and to come back later. A retired name and a name that is gone say so with a code of their own.
 func (w *world) finish(c command) {
 	w.t.Helper()
-	for range 5 {
+	for end := time.Now().Add(calm); ; {
 		code, _ := w.run(strike{}, c.args...)
 		if code == 0 || w.over(c) {
 			return
 		}
+		if time.Now().After(end) {
+			w.fail("%s: never succeeded", c.name)
+		}
 	}
-	w.fail("%s: never succeeded", c.name)
 }
 
 // over: what the command was to do is done, and doing it again is refused.

@@ -196,12 +196,14 @@ func clipped(text string) string {
 // ok runs until it succeeds: a person repeats a command that failed.
 func (w *world) ok(args ...string) {
 	w.t.Helper()
-	for range 4 {
+	for end := time.Now().Add(calm); ; {
 		if code, _ := w.run(strike{}, args...); code == 0 {
 			return
 		}
+		if time.Now().After(end) {
+			w.fail("%s: never succeeded", strings.Join(args, " "))
+		}
 	}
-	w.fail("%s: never succeeded", strings.Join(args, " "))
 }
 
 // failure is what a world that is to be shrunk panics with.
