@@ -81,7 +81,10 @@ func (c *cli) act(ctx context.Context, cmd rotate.Command, names ...rotate.Name)
 	if err != nil {
 		return explain(err)
 	}
-	return c.seeThrough(ctx, s, cmd.Kind, since, results, len(names) == 0)
+	if results, err = c.seeThrough(ctx, s, cmd.Kind, since, results); err != nil {
+		return err
+	}
+	return c.report(cmd.Kind, results, len(names) == 0)
 }
 
 // goOn with what a process before this one began by a command of that kind, and did not end.
@@ -95,21 +98,21 @@ func (c *cli) goOn(ctx context.Context, kind rotate.CommandKind, name rotate.Nam
 	if err != nil {
 		return explain(err)
 	}
-	return c.seeThrough(ctx, s, kind, time.Now().Add(-time.Second), []daemon.CommandResult{{Status: now[0]}}, false)
-}
-
-// seeThrough what was accepted: a running daemon carries it out, and without one this process does. all is
-// whether it went to every credential.
-func (c *cli) seeThrough(ctx context.Context, s *session, kind rotate.CommandKind, since time.Time, results []daemon.CommandResult, all bool) (err error) {
-	if s.app != nil {
-		if results, err = c.carryOut(ctx, s, results); err != nil {
-			return err
-		}
-	}
-	if results, err = c.follow(ctx, s, kind, since, results); err != nil {
+	results, err := c.seeThrough(ctx, s, kind, time.Now().Add(-time.Second), []daemon.CommandResult{{Status: now[0]}})
+	if err != nil {
 		return err
 	}
-	return c.report(kind, results, all)
+	return c.report(kind, results, false)
+}
+
+// seeThrough what was accepted: a running daemon carries it out, and without one this process does.
+func (c *cli) seeThrough(ctx context.Context, s *session, kind rotate.CommandKind, since time.Time, results []daemon.CommandResult) (_ []daemon.CommandResult, err error) {
+	if s.app != nil {
+		if results, err = c.carryOut(ctx, s, results); err != nil {
+			return nil, err
+		}
+	}
+	return c.follow(ctx, s, kind, since, results)
 }
 
 // carryOut what was accepted, until each credential waits, and asks again how they are.

@@ -16,7 +16,8 @@ import (
 	"rotatord/internal/sinks"
 )
 
-// retirement is the progress of one, in STATE/retirements/NAME.json. Up to Ended the journal's record and the portal say how far it is, after it this does.
+// retirement is the progress of one, in STATE/retirements/NAME.json. Up to Ended the journal's
+// record and the portal say how far it is, after it this does.
 type retirement struct {
 	ID     rotate.ID `json:"id"`
 	By     string    `json:"by"`
@@ -43,6 +44,7 @@ type retirer struct {
 
 func (r *retirer) file() progressFile { return progressOf(r.a.cfg, "retirements", r.cr.Name) }
 
+// save is on disk when it returns.
 func (r *retirer) save(s retirement) error {
 	if err := r.file().write(s); err != nil {
 		return err
@@ -241,11 +243,8 @@ func (r *retirer) order(ctx context.Context, cmd rotate.Command) (daemon.Status,
 	cmd.By = daemon.Actor()
 	since := time.Now().Add(-time.Second)
 	results, err := r.session.Command(ctx, cmd, rotate.Name(r.cr.Name))
-	if err == nil && r.session.app != nil {
-		results, err = r.c.carryOut(ctx, r.session, results)
-	}
 	if err == nil {
-		results, err = r.c.follow(ctx, r.session, cmd.Kind, since, results)
+		results, err = r.c.seeThrough(ctx, r.session, cmd.Kind, since, results)
 	}
 	if err != nil {
 		return daemon.Status{}, explain(err)

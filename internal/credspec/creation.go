@@ -96,12 +96,12 @@ func (c Creation) next(spec *Spec, seen Seen, now time.Time, horizon time.Durati
 		return step
 	}
 	if !seen.HasApp {
-		if until := c.Registering.Add(horizon); !c.Registering.IsZero() && now.Before(until) {
+		if until, flying := pending(c.Registering, now, horizon); flying {
 			return Step{Act: ActWait, Item: c.Item, Until: until, Why: "whether the app was registered is not known yet"}
 		}
 		return Step{Act: ActRegister, Item: c.Item, Why: "the item has no app"}
 	}
-	if until := c.Adapting.Add(horizon); !c.Adapting.IsZero() && now.Before(until) {
+	if until, flying := pending(c.Adapting, now, horizon); flying {
 		return Step{Act: ActWait, Item: c.Item, Until: until, Why: "whether the app was edited is not known yet, and it would kill a key"}
 	}
 	// What a key would die of is a replacement's matter once there is one.
@@ -123,7 +123,7 @@ func (c Creation) find(seen Seen, now time.Time, horizon time.Duration) Step {
 		}
 		return Step{Act: ActKeep, Item: keep, Why: "an item that was asked for is there"}
 	}
-	if until := c.Adding.Add(horizon); !c.Adding.IsZero() && now.Before(until) {
+	if until, flying := pending(c.Adding, now, horizon); flying {
 		return Step{Act: ActWait, Until: until, Why: "whether the item was made is not known yet"}
 	}
 	if !seen.Folder {
@@ -184,32 +184,41 @@ func ids(list []Candidate) []string {
 	return out
 }
 
+// pending tells whether a request that was sent then may still take effect, and until when.
+func pending(sent, now time.Time, horizon time.Duration) (until time.Time, flying bool) {
+	until = sent.Add(horizon)
+	return until, !sent.IsZero() && now.Before(until)
+}
+
+// sent is where the time of a step's request is kept; all but three can be repeated at any time.
+func (c *Creation) sent(a Act) *time.Time {
+	switch a {
+	case ActItem:
+		return &c.Adding
+	case ActRegister:
+		return &c.Registering
+	case ActAdapt:
+		return &c.Adapting
+	default:
+		return new(time.Time)
+	}
+}
+
 // Begin is what to journal before the step's request is sent. A failed write means: do not send.
 func (c Creation) Begin(s Step, now time.Time) Creation {
-	switch s.Act {
-	case ActItem:
-		c.Adding = now
-	case ActRegister:
-		c.Registering = now
-	case ActAdapt:
-		c.Adapting = now
-	default: // all others can be repeated at any time
-	}
+	*c.sent(s.Act) = now
 	return c
 }
 
 // End is what to journal after a clean answer; item is what ActItem made. Where the outcome
 // is unknown nothing is journalled: Next waits and looks.
 func (c Creation) End(s Step, item string) Creation {
+	*c.sent(s.Act) = time.Time{}
 	switch s.Act {
 	case ActItem:
-		c.Item, c.Adding = item, time.Time{}
+		c.Item = item
 	case ActKeep:
 		c.Item, c.Adding = s.Item, time.Time{}
-	case ActRegister:
-		c.Registering = time.Time{}
-	case ActAdapt:
-		c.Adapting = time.Time{}
 	default:
 	}
 	return c
@@ -217,15 +226,7 @@ func (c Creation) End(s Step, item string) Creation {
 
 // Refused is what to journal after an answer that says that nothing happened.
 func (c Creation) Refused(s Step) Creation {
-	switch s.Act {
-	case ActItem:
-		c.Adding = time.Time{}
-	case ActRegister:
-		c.Registering = time.Time{}
-	case ActAdapt:
-		c.Adapting = time.Time{}
-	default:
-	}
+	*c.sent(s.Act) = time.Time{}
 	return c
 }
 

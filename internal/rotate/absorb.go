@@ -207,10 +207,7 @@ func (a *absorber) old() {
 		changed := *rot
 		changed.DeadOld = false
 		a.r.Rotation, a.r.MarkDue = &changed, true
-		a.r.RetireAt = a.in.latest().Add(a.in.Policy.Overlap)
-		if e := a.r.Previous.LatestExpiry; !e.IsZero() {
-			a.r.RetireAt = earlier(a.r.RetireAt, e)
-		}
+		a.r.RetireAt = earlier(a.in.latest().Add(a.in.Policy.Overlap), a.r.Previous.LatestExpiry)
 		a.event(EventKeyRevived, Event{Slot: a.r.Previous.Slot, Fingerprint: a.r.Previous.Fingerprint, Detail: "it was replaced as dead, and works: it has its overlap"})
 	}
 	if v.Old.Valid || !active {

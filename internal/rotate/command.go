@@ -92,11 +92,11 @@ func Apply(r Record, cmd Command, now time.Time) (Record, Event, error) {
 		if r.Blocked != ReasonGate {
 			return r, ev, nil // nobody waits for it now
 		}
-	case CommandAlert, CommandSettings:
+	case CommandAlert:
 		ev.Kind, ev.Detail = EventAlert, cmd.Text
-		if cmd.Kind == CommandSettings {
-			ev.Kind = EventSettings
-		}
+		return r, ev, nil
+	case CommandSettings:
+		ev.Kind, ev.Detail = EventSettings, cmd.Text
 		return r, ev, nil
 	case CommandCancel:
 		switch q := r.Request; {

@@ -84,10 +84,7 @@ func (w *work) promoteFormer(rot *Rotation) {
 	f := *old
 	f.PromotedAt, f.RetireAt, f.RotationID = w.in.Portal, w.in.latest(), rot.ID
 	if !rot.Compromised && !f.Rushed {
-		f.RetireAt = f.RetireAt.Add(w.c.Policy.Overlap)
-		if e := f.latestExpiry(); !e.IsZero() && e.Before(f.RetireAt) {
-			f.RetireAt = e
-		}
+		f.RetireAt = earlier(f.RetireAt.Add(w.c.Policy.Overlap), f.latestExpiry())
 	}
 	w.rec.Former = &f
 }

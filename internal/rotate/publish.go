@@ -131,9 +131,7 @@ func (w *work) promote() {
 			// A previous key that this rotation did not replace keeps its own overlap.
 			r.RetireAt = w.in.latest().Add(w.overlap())
 		}
-		if e := r.Previous.LatestExpiry; !e.IsZero() && e.Before(r.RetireAt) {
-			r.RetireAt = e
-		}
+		r.RetireAt = earlier(r.RetireAt, r.Previous.LatestExpiry)
 	}
 	if q := r.Request; q != nil && !q.At.After(rot.Started) && !w.unspent(q) {
 		r.Request = nil

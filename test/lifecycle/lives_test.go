@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"rotatord/internal/portal/portaltest"
 )
@@ -110,9 +109,6 @@ func (l *life) progress() bool {
 	return l.read("state/retirements/"+l.name()+".json") != ""
 }
 
-// calm is how long an undisturbed world takes at most to be as it should.
-const calm = 20 * time.Second
-
 // check what holds after each process, however it ended.
 func (l *life) check(d deed, had bool) {
 	if had && !l.ending && !l.progress() {
@@ -128,22 +124,18 @@ func (l *life) finish() {
 		l.finishRetire()
 		return
 	}
-	for end := time.Now().Add(calm); ; {
+	if !within(calm, func() bool {
 		l.run(strike{}, "once")
-		code, _ := l.run(strike{}, "apply", l.name(), "--replace", "--yes")
-		if code == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			l.fail("never as the config says")
-		}
+		return l.run(strike{}, "apply", l.name(), "--replace", "--yes") == 0
+	}) {
+		l.fail("never as the config says")
 	}
 	l.settle(1)
 	if !l.kept {
 		l.gone(1)
 	}
 	l.servedWorks()
-	if code, _ := l.run(strike{}, "apply", "--yes"); code != 0 {
+	if l.run(strike{}, "apply", "--yes") != 0 {
 		l.fail("the config and the portal differ still")
 	}
 	before := l.served()
@@ -155,15 +147,12 @@ func (l *life) finish() {
 }
 
 func (l *life) finishRetire() {
-	for end := time.Now().Add(calm); ; {
-		l.run(strike{}, "retire", l.name(), "--yes")
-		if strings.Contains(l.log[len(l.log)-1], "was retired on ") && !l.progress() {
-			break
-		}
-		if time.Now().After(end) {
-			l.fail("the retirement never ends")
-		}
+	if !within(calm, func() bool {
 		l.run(strike{}, "once")
+		l.run(strike{}, "retire", l.name(), "--yes")
+		return strings.Contains(l.log[len(l.log)-1], "was retired on ") && !l.progress()
+	}) {
+		l.fail("the retirement never ends")
 	}
 	want := 1
 	if l.deletes {

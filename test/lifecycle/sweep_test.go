@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"rotatord/internal/portal/portaltest"
 )
@@ -24,12 +23,13 @@ type command struct {
 	args    []string
 	serves  bool // a key is served before, and has to work all the time
 	judge   func(w *world)
+	over    string // what it says where all is done and cannot be done again
 }
 
 func commands() []command {
 	made := func(w *world) { w.ok("apply", "--yes") }
 	return []command{
-		{"apply", func(*world) {}, []string{"apply", "--yes"}, false, func(w *world) { w.complete(1) }},
+		{"apply", func(*world) {}, []string{"apply", "--yes"}, false, func(w *world) { w.complete(1) }, ""},
 		{"edit", func(w *world) {
 			made(w)
 			w.edit("title: Trail map", "title: Path map")
@@ -40,7 +40,7 @@ func commands() []command {
 			if it := w.items()[0]; it.Title != "Path map" {
 				w.fail("edited to %+v", it)
 			}
-		}},
+		}, ""},
 		{"replace", func(w *world) {
 			made(w)
 			w.edit("[premium:user:basemaps]", "[premium:user:basemaps, premium:user:geocode]")
@@ -49,16 +49,16 @@ func commands() []command {
 			if it := w.items()[0]; !strings.Contains(fmt.Sprint(it.Privileges), "geocode") {
 				w.fail("replaced by %+v", it)
 			}
-		}},
+		}, ""},
 		{"retire", func(w *world) {
 			made(w)
 			w.edit("probe_every: 1s", "probe_every: 1m") // else the command waits for what it holds
 			w.ok("rotate", "trail-map")                  // two keys work now
-		}, []string{"retire", "trail-map", "--item", "delete", "--yes"}, false, (*world).ended},
+		}, []string{"retire", "trail-map", "--item", "delete", "--yes"}, false, (*world).ended, "was retired on "},
 		{"rename", made, []string{"rename", "trail-map", "path-map"}, true, func(w *world) {
 			w.complete(1)
 			w.ok("history", "path-map")
-		}},
+		}, "no credential trail-map"},
 	}
 }
 
@@ -74,11 +74,11 @@ func (w *world) complete(items int) {
 // gone: no more than so many items are left.
 func (w *world) gone(items int) {
 	w.t.Helper()
-	for end := time.Now().Add(calm); len(w.items()) != items; {
+	if !within(calm, func() bool {
 		w.run(strike{}, "once")
-		if time.Now().After(end) {
-			w.fail("%d items are left, want %d", len(w.items()), items)
-		}
+		return len(w.items()) == items
+	}) {
+		w.fail("%d items are left, want %d", len(w.items()), items)
 	}
 }
 
@@ -96,27 +96,11 @@ func (w *world) ended() {
 // sent may still happen, and to come back later. A retired name and a name that is gone say so with a code of their own.
 func (w *world) finish(c command) {
 	w.t.Helper()
-	for end := time.Now().Add(calm); ; {
-		code, _ := w.run(strike{}, c.args...)
-		if code == 0 || w.over(c) {
-			return
-		}
-		if time.Now().After(end) {
-			w.fail("%s: never succeeded", c.name)
-		}
+	if !within(calm, func() bool {
+		return w.run(strike{}, c.args...) == 0 || c.over != "" && strings.Contains(w.log[len(w.log)-1], c.over)
+	}) {
+		w.fail("%s: never succeeded", c.name)
 	}
-}
-
-// over: what the command was to do is done, and doing it again is refused.
-func (w *world) over(c command) bool {
-	last := w.log[len(w.log)-1]
-	switch c.name {
-	case "retire":
-		return strings.Contains(last, "was retired on ")
-	case "rename":
-		return strings.Contains(last, "no credential trail-map")
-	}
-	return false
 }
 
 // play a command under one strike; reached tells whether there was such a request.
@@ -124,7 +108,7 @@ func (c command) play(t testing.TB, s strike) (reached bool) {
 	t.Helper()
 	w := newWorld(t)
 	c.prepare(w)
-	code, _ := w.run(s, c.args...)
+	code := w.run(s, c.args...)
 	reached = w.struck != ""
 	if c.serves {
 		w.servedWorks()
@@ -141,7 +125,7 @@ func (c command) requests(t testing.TB) int {
 	t.Helper()
 	w := newWorld(t)
 	c.prepare(w)
-	if code, _ := w.run(strike{}, c.args...); code != 0 {
+	if code := w.run(strike{}, c.args...); code != 0 {
 		w.fail("%s: code %d", c.name, code)
 	}
 	n := w.calls

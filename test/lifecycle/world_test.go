@@ -153,8 +153,8 @@ func (w *world) hook(c portaltest.Call) *portaltest.Fault {
 // patience with one process: only a broken program uses it up.
 const patience = time.Minute
 
-// run one process under a strike; killed tells whether that ended it.
-func (w *world) run(s strike, args ...string) (code int, killed bool) {
+// run one process under a strike, to its exit code: below zero where that killed it.
+func (w *world) run(s strike, args ...string) (code int) {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -174,12 +174,24 @@ func (w *world) run(s strike, args ...string) (code int, killed bool) {
 	defer w.mu.Unlock()
 	w.armed.at = 0
 	code = cmd.ProcessState.ExitCode()
-	killed = code < 0 && ctx.Err() == nil
 	w.log = append(w.log, fmt.Sprintf("%s under %s (%s): code %d, %d requests\n%s", strings.Join(args, " "), s, w.struck, code, w.calls, clipped(out.String())))
-	if code < 0 && !killed || strings.Contains(out.String(), "panic:") {
+	if ctx.Err() != nil || strings.Contains(out.String(), "panic:") {
 		w.fail("%s: code %d", strings.Join(args, " "), code)
 	}
-	return code, killed
+	return code
+}
+
+// calm is how long an undisturbed world takes at most to be as it should.
+const calm = 20 * time.Second
+
+// within tells whether done came to say so in that time.
+func within(limit time.Duration, done func() bool) bool {
+	for end := time.Now().Add(limit); !done(); {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // clipped is the beginning of what a process said.
@@ -196,13 +208,8 @@ func clipped(text string) string {
 // ok runs until it succeeds: a person repeats a command that failed.
 func (w *world) ok(args ...string) {
 	w.t.Helper()
-	for end := time.Now().Add(calm); ; {
-		if code, _ := w.run(strike{}, args...); code == 0 {
-			return
-		}
-		if time.Now().After(end) {
-			w.fail("%s: never succeeded", strings.Join(args, " "))
-		}
+	if !within(calm, func() bool { return w.run(strike{}, args...) == 0 }) {
+		w.fail("%s: never succeeded", strings.Join(args, " "))
 	}
 }
 
@@ -268,14 +275,11 @@ func (w *world) keyed() (n int) {
 // settle drives without a daemon until so many items of ours have keys and no key but the served one works.
 func (w *world) settle(items int) {
 	w.t.Helper()
-	for end := time.Now().Add(patience); ; {
+	if !within(patience, func() bool {
 		w.run(strike{}, "once")
-		if w.keyed() == items && len(w.unserved()) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			w.fail("ends with %d items that have keys, want %d, and the keys %v that nobody serves", w.keyed(), items, w.unserved())
-		}
+		return w.keyed() == items && len(w.unserved()) == 0
+	}) {
+		w.fail("ends with %d items that have keys, want %d, and the keys %v that nobody serves", w.keyed(), items, w.unserved())
 	}
 	for _, dir := range []string{"creations", "retirements"} {
 		if left, err := filepath.Glob(filepath.Join(w.dir, "state", dir, "*.json")); err != nil || len(left) > 0 {
@@ -285,7 +289,7 @@ func (w *world) settle(items int) {
 	if v := w.emu.Violations(); len(v) > 0 {
 		w.fail("the portal was asked what nobody should: %+v", v)
 	}
-	if code, _ := w.run(strike{}, "history", "--verify"); code != 0 {
+	if w.run(strike{}, "history", "--verify") != 0 {
 		w.fail("the history does not verify")
 	}
 }
